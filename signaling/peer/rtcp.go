@@ -1,0 +1,183 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// link is what the receiver's reports say about its connection.
+type link struct {
+	lost   uint8 // fraction of 256 in the last report
+	jitter time.Duration
+	rtt    time.Duration
+	plis   uint64
+	nacks  uint64
+	// By transport-wide feedback: packets that arrived and that did not.
+	delivered, dropped uint64
+	badAt              time.Time
+	lastPLI            time.Time
+}
+
+// Link is a snapshot of a viewer's connection.
+type Link struct {
+	// Lost is the fraction of packets lost in the last report, 0 to 1.
+	Lost        float64
+	Jitter, RTT time.Duration
+	PLIs, NACKs uint64
+	// Delivered and Dropped count packets by transport-wide feedback.
+	Delivered, Dropped uint64
+	Video              SenderStats
+	Audio              SenderStats
+}
+
+// Link returns what is known of the connection.
+func (v *Viewer) Link() Link {
+	v.mu.Lock()
+	l := v.link
+	v.mu.Unlock()
+	return Link{
+		Lost: float64(l.lost) / 256, Jitter: l.jitter, RTT: l.rtt, PLIs: l.plis, NACKs: l.nacks,
+		Delivered: l.delivered, Dropped: l.dropped,
+		Video: v.video.snapshot(), Audio: v.audio.snapshot(),
+	}
+}
+
+const (
+	// playoutNow asks for pictures to be shown as soon as they are decoded.
+	playoutNow = 0
+	// playoutSmooth lets the receiver's jitter buffer use up to 400 ms.
+	playoutSmooth = 400 / 10
+
+	badLoss    = 13 // of 256: 5 %
+	badJitter  = 30 * time.Millisecond
+	goodAgain  = 30 * time.Second
+	pliGap     = 300 * time.Millisecond
+	maxNackRun = 512 // packets sent again for one feedback packet
+)
+
+// readRTCP reads what the receiver says about one sender until the connection
+// is closed.
+func (v *Viewer) readRTCP(s *sender) {
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := s.rtp.Read(buf)
+		if err != nil {
+			return
+		}
+		pkts, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			continue // one bad packet from outside
+		}
+		now := time.Now()
+		for _, p := range pkts {
+			v.feedback(s, p, now)
+		}
+	}
+}
+
+func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
+	switch p := p.(type) {
+	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+		v.needKey(now)
+	case *rtcp.TransportLayerNack:
+		v.mu.Lock()
+		v.link.nacks++
+		rtt := v.link.rtt
+		v.mu.Unlock()
+		budget := maxNackRun
+		for _, pair := range p.Nacks {
+			for _, seq := range pair.PacketList() {
+				if budget--; budget < 0 {
+					return
+				}
+				if s.resend(seq, now, rtt) != nil {
+					return
+				}
+			}
+		}
+	case *rtcp.TransportLayerCC:
+		got, lost := deliveries(p)
+		v.mu.Lock()
+		v.link.delivered += got
+		v.link.dropped += lost
+		v.mu.Unlock()
+	case *rtcp.ReceiverReport:
+		for _, r := range p.Reports {
+			if r.SSRC == s.ssrcNow() {
+				v.received(r, s, now)
+			}
+		}
+	}
+}
+
+// needKey answers a request for a new start of the decoder: the source is
+// asked, or, where it cannot be or has not answered the last time, the viewer
+// goes back to the cached key frame.
+func (v *Viewer) needKey(now time.Time) {
+	v.mu.Lock()
+	v.link.plis++
+	since := now.Sub(v.link.lastPLI)
+	v.link.lastPLI = now
+	v.mu.Unlock()
+	if since < pliGap {
+		return
+	}
+	st := v.lease.Stream()
+	if st.CanRequestKey() && since > 2*time.Second {
+		st.RequestKey()
+		return
+	}
+	v.rewind.Store(true)
+}
+
+// received takes a report block (RFC 3550 section 6.4.1).
+func (v *Viewer) received(r rtcp.ReceptionReport, s *sender, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.link.lost = r.FractionLost
+	v.link.jitter = time.Duration(r.Jitter) * time.Second / time.Duration(s.rate())
+	if r.LastSenderReport != 0 {
+		d := uint32(ntp(now)>>16) - r.LastSenderReport - r.Delay
+		if rtt := time.Duration(d) * time.Second / 65536; rtt < 10*time.Second {
+			v.link.rtt = rtt
+		}
+	}
+	if s != v.video {
+		return
+	}
+	// A clean link shows pictures at once; a bad one may smooth for a while.
+	if r.FractionLost > badLoss || v.link.jitter > badJitter {
+		v.link.badAt = now
+	}
+	d := uint32(playoutNow)
+	if !v.link.badAt.IsZero() && now.Sub(v.link.badAt) < goodAgain {
+		d = playoutSmooth
+	}
+	v.delay.Store(d)
+}
+
+// deliveries counts what a transport-wide feedback packet says of its packets.
+func deliveries(p *rtcp.TransportLayerCC) (got, lost uint64) {
+	left := int(p.PacketStatusCount)
+	count := func(symbol uint16, n int) {
+		n = min(n, left)
+		left -= n
+		if symbol == rtcp.TypeTCCPacketNotReceived {
+			lost += uint64(n)
+		} else {
+			got += uint64(n)
+		}
+	}
+	for _, c := range p.PacketChunks {
+		switch c := c.(type) {
+		case *rtcp.RunLengthChunk:
+			count(c.PacketStatusSymbol, int(c.RunLength))
+		case *rtcp.StatusVectorChunk:
+			for _, sym := range c.SymbolList {
+				count(sym, 1)
+			}
+		}
+	}
+	return got, lost
+}
