@@ -180,7 +180,7 @@ sources.yaml:9:23: camera "s8": source: exec: has a quote without an end: write 
 sources.yaml:10:25: camera "s9": source: unknown key "exce": only exec: with an argv list is written as a mapping; quote all other sources
 sources.yaml:11:24: camera "s10": source: exec: lacks a program: write source: { exec: [program, argument] }
 sources.yaml:12:24: camera "s11": source: whep: wants an http or https URL after it: write for example "whep:https://host/whep/door"
-sources.yaml:13:24: camera "s12": source: test: takes nothing after it: set fps, width and height for another picture
+sources.yaml:13:24: camera "s12": source: test: takes only options after it: write for example "test:?codec=raw&gop=5"
 sources.yaml:14:24: camera "s13": source: usb: lacks the camera's name or serial: write for example "usb:C920", or the number of the device
 sources.yaml:15:24: camera "s14": source: has a port outside of 1 to 65535: write for example "http://user:password@host/path"
 sources.yaml:16:24: camera "s15": source: is of an unknown kind: known are a number, /dev/… and usb: rtsp: rtsps: http: https: images: watch: exec: test: whep:`},

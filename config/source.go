@@ -30,7 +30,7 @@ type Source struct {
 	Kind Kind
 	// Target is what follows the kind's prefix: the URL for rtsp, http and
 	// whep; the path or pattern for images and watch; for usb the number, the
-	// path below /dev, or "usb:" and a name or serial; empty for exec and test.
+	// path below /dev, or "usb:" and a name or serial; the options, with "?", for test; empty for exec.
 	Target string
 	// Argv is the program and its arguments, for exec only.
 	Argv []string
@@ -100,10 +100,13 @@ func ParseSource(s string) (Source, error) {
 		}
 		return Source{Kind: KindExec, Argv: argv}, nil
 	case "test":
-		if rest != "" {
-			return Source{}, &sourceError{"test: takes nothing after it", "set fps, width and height for another picture"}
+		if rest != "" && rest[0] != '?' {
+			return Source{}, &sourceError{"test: takes only options after it", `write for example "test:?codec=raw&gop=5"`}
 		}
-		return Source{Kind: KindTest}, nil
+		if _, err := url.ParseQuery(strings.TrimPrefix(rest, "?")); err != nil {
+			return Source{}, &sourceError{"test: has unreadable options", `write for example "test:?codec=raw&gop=5"`}
+		}
+		return Source{Kind: KindTest, Target: rest}, nil
 	}
 	return Source{}, unknownSource(s)
 }
