@@ -147,7 +147,7 @@ func (c *batchConn) flush(b *batch) error {
 	return nil
 }
 
-var batchPool = sync.Pool{New: func() any { //nolint:gochecknoglobals // a pool has no state that anybody could see
+var batchPool = sync.Pool{New: func() any {
 	b := make([]byte, 0, maxBatchSize)
 	return &b
 }}

@@ -1,12 +1,14 @@
 package peer
 
 import (
+	"context"
 	"fmt"
 	"hash/crc32"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // candidateLine is one a=candidate attribute without the "a=" (RFC 8839
@@ -36,10 +38,11 @@ func (s *Server) extraCandidates(pageHost string, have func(netip.Addr) bool) []
 			out = append(out, candidateLine(a, true, 65535))
 		}
 	}
-	for _, x := range s.opts.ExtraAddresses {
-		for _, a := range resolveExtra(x, s.port) {
-			add(a)
-		}
+	s.mu.Lock()
+	extra := s.extra
+	s.mu.Unlock()
+	for _, a := range extra {
+		add(a)
 	}
 	host := pageHost
 	if h, _, err := net.SplitHostPort(pageHost); err == nil {
@@ -52,29 +55,55 @@ func (s *Server) extraCandidates(pageHost string, have func(netip.Addr) bool) []
 	return out
 }
 
-func resolveExtra(x string, port uint16) []netip.AddrPort {
+// lookupInterval is how often names among the extra addresses are looked up.
+const lookupInterval = time.Minute
+
+// followNames keeps the extra addresses up to date until ctx is done: an answer
+// never waits for a name server.
+func (s *Server) followNames(ctx context.Context) {
+	tick := time.NewTicker(lookupInterval)
+	defer tick.Stop()
+	for {
+		var all []netip.AddrPort
+		for _, x := range s.opts.ExtraAddresses {
+			a, err := resolveExtra(ctx, x, s.port)
+			if err != nil && ctx.Err() == nil {
+				s.log.Warn("webrtc.extra_addresses: left out for now", "address", x, "error", err)
+			}
+			all = append(all, a...)
+		}
+		s.mu.Lock()
+		s.extra = all
+		s.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// resolveExtra reads "ip", "ip:port", "name" or "name:port".
+func resolveExtra(ctx context.Context, x string, port uint16) ([]netip.AddrPort, error) {
 	host := x
 	if h, p, err := net.SplitHostPort(x); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil {
-			return nil
+			return nil, fmt.Errorf("port %q: %w", p, err)
 		}
 		host, port = h, uint16(n)
 	}
 	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), port)}
+		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), port)}, nil
 	}
-	ips, err := net.LookupIP(host) //nolint:noctx // a name in the configuration, looked up by the local resolver
-	if err != nil {
-		return nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	var out []netip.AddrPort
-	for _, ip := range ips {
-		if a, ok := netip.AddrFromSlice(ip); ok {
-			out = append(out, netip.AddrPortFrom(a.Unmap(), port))
-		}
+	for _, a := range ips {
+		out = append(out, netip.AddrPortFrom(a.Unmap(), port))
 	}
-	return out
+	return out, err
 }
 
 // finishAnswer takes loopback candidates out of an answer that goes to another

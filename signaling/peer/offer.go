@@ -88,7 +88,7 @@ func receives(m *sdp.MediaDescription) bool {
 	return true
 }
 
-var codecNames = map[string]media.Codec{ //nolint:gochecknoglobals // a constant table
+var codecNames = map[string]media.Codec{
 	"H264": media.H264, "H265": media.H265, "VP8": media.VP8, "VP9": media.VP9, "AV1": media.AV1,
 	"OPUS": media.Opus, "PCMU": media.PCMU, "PCMA": media.PCMA,
 }

@@ -391,7 +391,7 @@ func TestViewerLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // nothing to do about it
+	defer s.Close()
 	w := newWatcher(t)
 	watch(t, s, c, w)
 	_, _, err = s.View(t.Context(), ViewOptions{Camera: c.Stream, Offer: newWatcher(t).offerOnly(t), Remote: "127.0.0.1"})
@@ -411,8 +411,10 @@ func TestAnswerCandidates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // nothing to do about it
+	defer s.Close()
 	const sdp = "v=0\r\na=ice-pwd:x\r\na=candidate:1 1 udp 2130706431 127.0.0.1 8555 typ host\r\na=candidate:2 1 udp 2130706431 192.0.2.1 8555 typ host\r\na=end-of-candidates\r\n"
+	s.cancel() // what is no name is known at once
+	s.wg.Wait()
 	got := s.finishAnswer(sdp, "203.0.113.5:8080")
 	for _, want := range []string{" 192.0.2.1 8555 ", " 192.0.2.7 ", " 192.0.2.8 9999 ", " 203.0.113.5 ", "tcptype passive"} {
 		if !strings.Contains(got, want) {
@@ -433,7 +435,7 @@ func TestBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rx.Close() //nolint:errcheck // nothing to do about it
+	defer rx.Close()
 	_ = rx.SetReadBuffer(4 << 20)
 	for _, gso := range []bool{true, false} {
 		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

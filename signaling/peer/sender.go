@@ -77,9 +77,9 @@ func newSender(kind webrtc.RTPCodecType, o *offer, conn *batchConn, twcc, delay 
 	s := &sender{
 		kind: kind, conn: conn, twcc: twcc, delay: delay,
 		rtx: o.rtx, usable: map[uint8]bool{},
-		seq: uint16(rand.Uint32()), rtxSeq: uint16(rand.Uint32()), //nolint:gosec // RFC 3550 wants it unpredictable, not secret; SRTP protects it
+		seq: uint16(rand.Uint32()), rtxSeq: uint16(rand.Uint32()),
 	}
-	s.clock.base = rand.Uint32() //nolint:gosec // as above
+	s.clock.base = rand.Uint32()
 	s.offered = o.audio
 	if kind == webrtc.RTPCodecTypeVideo {
 		s.offered = o.video

@@ -68,8 +68,10 @@ type Server struct {
 	mu      sync.Mutex
 	viewers map[*Viewer]struct{}
 	byAddr  map[string]int
+	extra   []netip.AddrPort // ExtraAddresses, looked up
 	closed  bool
-	wg      sync.WaitGroup
+	wg      sync.WaitGroup     // viewers and followNames
+	cancel  context.CancelFunc // ends followNames
 }
 
 // New opens the sockets. Close releases them.
@@ -97,6 +99,11 @@ func New(o Options) (*Server, error) {
 	}
 	if err := s.listen(o.Address); err != nil {
 		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	if len(o.ExtraAddresses) > 0 {
+		s.wg.Go(func() { s.followNames(ctx) })
 	}
 	return s, nil
 }
@@ -154,6 +161,7 @@ func (s *Server) Close() error {
 		wg.Go(func() { v.Close() })
 	}
 	wg.Wait()
+	s.cancel()
 	s.wg.Wait()
 	err := s.mux.Close()
 	if s.tcp != nil {

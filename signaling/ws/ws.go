@@ -24,7 +24,7 @@ type Options struct {
 	Peer     *peer.Server
 	Log      *slog.Logger
 	// Context ends all connections when it is done.
-	Context context.Context //nolint:containedctx // the life of the server, not of a call
+	Context context.Context
 }
 
 // Handler serves GET /api/signal/{camera}. Who may call it, and from which
@@ -100,7 +100,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, camera string) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer c.CloseNow() //nolint:errcheck // best effort after everything is said
+	defer func() { _ = c.CloseNow() }() // after everything is said
 	c.SetReadLimit(peer.MaxOffer + 1024)
 	ctx, cancel := context.WithCancel(h.opts.Context)
 	defer cancel()

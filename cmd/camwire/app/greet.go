@@ -1,0 +1,114 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/lmittmann/tint"
+	"github.com/mattn/go-isatty"
+
+	"camwire/config"
+	"camwire/server/auth"
+	"camwire/signaling/peer"
+)
+
+func newLogger(c config.Log, level *slog.LevelVar, w *os.File) *slog.Logger {
+	level.Set(logLevel(c.Level))
+	terminal := isatty.IsTerminal(w.Fd())
+	switch {
+	case c.Format == "json", c.Format == "auto" && !terminal && os.Getenv("INVOCATION_ID") != "":
+		// Under systemd the journal keeps the fields apart.
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	default:
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, NoColor: !terminal, TimeFormat: "15:04:05.000"}))
+	}
+}
+
+func logLevel(s string) slog.Level {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(s)); err != nil {
+		return slog.LevelInfo // the configuration has been validated
+	}
+	return l
+}
+
+// greet tells a person at the terminal what to do next.
+func (a *app) greet(first bool) {
+	w := a.opts.Out
+	if w == nil {
+		return
+	}
+	fmt.Fprintf(w, "\n  Camwire %s is running.\n\n", a.opts.Version)
+	if a.http.addr != "" {
+		if first {
+			fmt.Fprint(w, "  Open one of these links. They sign you in as administrator: keep them to yourself.\n\n")
+		} else {
+			fmt.Fprint(w, "  Open in a browser (signs you in as administrator):\n\n")
+		}
+		for _, u := range BaseURLs(a.http.addr) {
+			fmt.Fprintf(w, "    %s\n", auth.Link(u, a.token))
+		}
+	}
+	var ids []string
+	for _, s := range a.reg.List() {
+		ids = append(ids, s.ID())
+	}
+	if len(ids) > 0 {
+		fmt.Fprintf(w, "\n  Cameras: %s\n", strings.Join(ids, ", "))
+	}
+	if a.rtsp.addr != "" && len(ids) > 0 {
+		_, port, _ := net.SplitHostPort(a.rtsp.addr)
+		fmt.Fprintf(w, "  RTSP:    rtsp://localhost:%s/%s\n", port, ids[0])
+	}
+	fmt.Fprint(w, "\n  Stop with Ctrl+C.\n\n")
+	a.warnUnused(w)
+}
+
+// warnUnused says which settings of the file this version does not act on.
+func (a *app) warnUnused(io.Writer) {
+	if a.conf.WebRTC.TURN {
+		a.log.Warn("webrtc.turn: this version has no built-in TURN server")
+	}
+	if a.conf.WebSocket.Address != "" {
+		a.log.Warn("websocket.address: this version has no stand-alone WebSocket listener")
+	}
+	if c := a.conf.HTTPS; c.Cert != "" || c.Key != "" {
+		a.log.Warn("https: this version does not serve HTTPS; put a reverse proxy in front")
+	}
+}
+
+func (a *app) addresses(media *peer.Server) Addresses {
+	out := Addresses{HTTP: a.http.addr, RTSP: a.rtsp.addr, Token: a.token}
+	if media != nil {
+		out.WebRTC = media.Port()
+	}
+	return out
+}
+
+// BaseURLs are the addresses under which a browser reaches a listener: on this
+// machine first, then on the networks it is in.
+func BaseURLs(listen string) []string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil
+	}
+	url := func(h string) string { return "http://" + net.JoinHostPort(h, port) }
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return []string{url(host)}
+	}
+	out := []string{url("localhost")}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return out
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			out = append(out, url(n.IP.String()))
+		}
+	}
+	return out
+}
