@@ -23,7 +23,7 @@ const index = "index.html"
 
 // csp allows nothing but our own origin, and no script in the page itself.
 const csp = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; " +
-	"connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline'; frame-ancestors 'self'; " +
+	"connect-src 'self' ws: wss:; frame-ancestors 'self'; " +
 	"object-src 'none'; base-uri 'self'; form-action 'self'"
 
 // permissions are what the phone page needs from the browser; a page framed in

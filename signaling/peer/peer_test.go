@@ -96,6 +96,7 @@ type watcher struct {
 	done sync.WaitGroup
 	got  webrtc.RTPParameters
 	up   chan struct{}
+	end  chan struct{}
 }
 
 func newWatcher(t *testing.T, reg ...interceptor.Factory) *watcher {
@@ -121,7 +122,7 @@ func newWatcher(t *testing.T, reg ...interceptor.Factory) *watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &watcher{pc: pc, rtp: make(chan *rtp.Packet, 4096), up: make(chan struct{})}
+	w := &watcher{pc: pc, rtp: make(chan *rtp.Packet, 4096), up: make(chan struct{}), end: make(chan struct{})}
 	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		t.Fatal(err)
 	}
@@ -135,10 +136,14 @@ func newWatcher(t *testing.T, reg ...interceptor.Factory) *watcher {
 			if err != nil {
 				return
 			}
-			w.rtp <- p
+			select {
+			case w.rtp <- p:
+			case <-w.end:
+				return
+			}
 		}
 	})
-	t.Cleanup(func() { _ = pc.Close(); w.done.Wait() })
+	t.Cleanup(func() { close(w.end); _ = pc.Close(); w.done.Wait() })
 	return w
 }
 

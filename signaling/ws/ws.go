@@ -78,6 +78,8 @@ const (
 	// ping every few seconds.
 	idleTimeout   = 60 * time.Second
 	clockInterval = time.Second
+	// stateInterval is how often a change of the camera's state is looked for.
+	stateInterval = 200 * time.Millisecond
 )
 
 // conn is one page.
@@ -226,9 +228,17 @@ func (x *conn) write(ctx context.Context) {
 	// The first picture's time is wanted as soon as there is one.
 	soon := time.NewTicker(50 * time.Millisecond)
 	defer soon.Stop()
+	look := time.NewTicker(stateInterval)
+	defer look.Stop()
 	var viewer *peer.Viewer
 	var ended <-chan struct{}
+	// A camera that is dark says so before anything else.
 	var last message
+	if _, err := x.h.opts.Registry.Get(x.camera); err == nil {
+		if last = x.state(nil); x.put(ctx, last) != nil {
+			return
+		}
+	}
 	for {
 		var err error
 		select {
@@ -251,6 +261,7 @@ func (x *conn) write(ctx context.Context) {
 			if viewer != nil {
 				x.clock(ctx, viewer)
 			}
+		case <-look.C:
 			if st := x.state(viewer); st.State != last.State || st.Reason != last.Reason {
 				last = st
 				err = x.put(ctx, st)

@@ -102,6 +102,9 @@ func TestWatchAndClock(t *testing.T) {
 	pub.Write(&media.Frame{Captured: taken, Units: [][]byte{key}})
 
 	c := r.dial(t, "cam")
+	if m := hear(t, c, "state"); m.State != "live" {
+		t.Errorf("%+v", m)
+	}
 	say(t, c, message{Type: "ping", T: 42})
 	if m := hear(t, c, "pong"); m.T != 42 || m.Server < millis(taken) {
 		t.Errorf("%+v", m)
@@ -151,9 +154,6 @@ func TestWatchAndClock(t *testing.T) {
 		t.Errorf("%+v, want captured %f", clk, millis(taken))
 	}
 	<-got
-	if m := hear(t, c, "state"); m.State != "live" {
-		t.Errorf("%+v", m)
-	}
 	if err := r.reg.Remove("cam"); err != nil {
 		t.Fatal(err)
 	}

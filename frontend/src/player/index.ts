@@ -1,0 +1,13 @@
+/** The player: one camera in one element. Free of any framework. */
+export { Player } from './player';
+export type { PlayerOptions } from './player';
+export { RUNGS } from './types';
+export type {
+  PlayerState,
+  PlayerStats,
+  PlayerStatus,
+  Reason,
+  ReasonCode,
+  RungName,
+  SourceState,
+} from './types';
