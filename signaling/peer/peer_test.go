@@ -399,6 +399,7 @@ func TestViewerLimits(t *testing.T) {
 	defer s.Close()
 	w := newWatcher(t)
 	watch(t, s, c, w)
+	w.frame(t)
 	_, _, err = s.View(t.Context(), ViewOptions{Camera: c.Stream, Offer: newWatcher(t).offerOnly(t), Remote: "127.0.0.1"})
 	if !errors.Is(err, ErrTooMany) {
 		t.Errorf("%v", err)

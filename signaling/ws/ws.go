@@ -73,7 +73,7 @@ type iceServer struct {
 }
 
 const (
-	writeTimeout = 5 * time.Second
+	writeTimeout = 2 * time.Second
 	// idleTimeout ends a connection whose page is gone without a word; pages
 	// ping every few seconds.
 	idleTimeout   = 60 * time.Second
@@ -235,7 +235,7 @@ func (x *conn) write(ctx context.Context) {
 	// A camera that is dark says so before anything else.
 	var last message
 	if _, err := x.h.opts.Registry.Get(x.camera); err == nil {
-		if last = x.state(nil); x.put(ctx, last) != nil {
+		if last = x.state(nil); x.put(last) != nil {
 			return
 		}
 	}
@@ -246,25 +246,25 @@ func (x *conn) write(ctx context.Context) {
 			x.drain()
 			return
 		case m := <-x.out:
-			err = x.put(ctx, m)
+			err = x.put(m)
 		case viewer = <-x.ready:
 			ended = viewer.Done()
 		case <-ended:
 			// Gone: the page makes a new connection.
-			_ = x.put(ctx, message{Type: "error", Code: "ended", Error: "the connection to the camera has ended"})
+			_ = x.put(message{Type: "error", Code: "ended", Error: "the connection to the camera has ended"})
 			return
 		case <-soon.C:
-			if viewer != nil && x.clock(ctx, viewer) {
+			if viewer != nil && x.clock(viewer) {
 				soon.Stop()
 			}
 		case <-tick.C:
 			if viewer != nil {
-				x.clock(ctx, viewer)
+				x.clock(viewer)
 			}
 		case <-look.C:
 			if st := x.state(viewer); st.State != last.State || st.Reason != last.Reason {
 				last = st
-				err = x.put(ctx, st)
+				err = x.put(st)
 			}
 		}
 		if err != nil {
@@ -275,12 +275,10 @@ func (x *conn) write(ctx context.Context) {
 
 // drain sends what is queued, so that a refusal is not lost with its connection.
 func (x *conn) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
 	for {
 		select {
 		case m := <-x.out:
-			if x.put(ctx, m) != nil {
+			if x.put(m) != nil {
 				return
 			}
 		default:
@@ -289,12 +287,12 @@ func (x *conn) drain() {
 	}
 }
 
-func (x *conn) clock(ctx context.Context, v *peer.Viewer) bool {
+func (x *conn) clock(v *peer.Viewer) bool {
 	c := v.Clock()
 	if c.Captured.IsZero() {
 		return false
 	}
-	return x.put(ctx, message{Type: "clock", RTP: c.RTP, Captured: millis(c.Captured), ClockRate: c.Rate}) == nil
+	return x.put(message{Type: "clock", RTP: c.RTP, Captured: millis(c.Captured), ClockRate: c.Rate}) == nil
 }
 
 func (x *conn) state(v *peer.Viewer) message {
@@ -312,12 +310,14 @@ func (x *conn) state(v *peer.Viewer) message {
 	return m
 }
 
-func (x *conn) put(ctx context.Context, m message) error {
+// put writes one message. It does not end with the session: a cancelled write
+// would tear the connection down before the page knows why.
+func (x *conn) put(m message) error {
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	return x.ws.Write(ctx, websocket.MessageText, b)
 }
