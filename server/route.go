@@ -131,7 +131,14 @@ func matches(pattern, path string) bool {
 }
 
 // audit finds routes that came into the engine without saying who may use them.
+// It looks once: gin changes its tables with the first request, which another
+// listener may be serving already.
 func (s *Server) audit() error {
+	s.audited.Do(func() { s.auditErr = s.findUndeclared() })
+	return s.auditErr
+}
+
+func (s *Server) findUndeclared() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.engine.Routes() {

@@ -79,6 +79,9 @@ type Server struct {
 	mu       sync.Mutex
 	routes   []Route
 	declared map[string]auth.Permission // by method and path
+
+	audited  sync.Once
+	auditErr error
 }
 
 // quietGin keeps gin from printing to the standard output. The mode is the

@@ -117,6 +117,18 @@ func (c *batchConn) hold(b *batch, p []byte, addr netip.AddrPort) error {
 	return nil
 }
 
+// release sends what is held of an SSRC, for a packet that is no part of a
+// frame. Its writer calls it.
+func (c *batchConn) release(ssrc uint32) error {
+	c.mu.RLock()
+	b := c.held[ssrc]
+	c.mu.RUnlock()
+	if b == nil || b.count == 0 {
+		return nil
+	}
+	return c.flush(b)
+}
+
 func (c *batchConn) flush(b *batch) error {
 	all, n := *b.buf, b.count
 	defer func() {

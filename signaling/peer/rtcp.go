@@ -17,6 +17,7 @@ type link struct {
 	delivered, dropped uint64
 	badAt              time.Time
 	lastPLI            time.Time
+	askedAt            time.Time // when the source was last asked for a key frame
 }
 
 // Link is a snapshot of a viewer's connection.
@@ -118,13 +119,19 @@ func (v *Viewer) needKey(now time.Time) {
 	v.mu.Lock()
 	v.link.plis++
 	since := now.Sub(v.link.lastPLI)
-	v.link.lastPLI = now
+	if since >= pliGap {
+		v.link.lastPLI = now
+	}
+	ask := now.Sub(v.link.askedAt) > 2*time.Second
 	v.mu.Unlock()
 	if since < pliGap {
 		return
 	}
 	st := v.lease.Stream()
-	if st.CanRequestKey() && since > 2*time.Second {
+	if ask && st.CanRequestKey() {
+		v.mu.Lock()
+		v.link.askedAt = now
+		v.mu.Unlock()
 		st.RequestKey()
 		return
 	}

@@ -236,7 +236,9 @@ func (s *sender) resend(seq uint16, now time.Time, rtt time.Duration) error {
 		s.stats.Unknown++
 		return nil
 	}
-	if now.Sub(p.again) < max(rtt, 5*time.Millisecond) {
+	// One wild sample of the round trip must not keep a lost repair from
+	// being repaired.
+	if now.Sub(p.again) < min(max(rtt, 5*time.Millisecond), 50*time.Millisecond) {
 		return nil
 	}
 	p.again = now
@@ -269,8 +271,10 @@ func (s *sender) resend(seq uint16, now time.Time, rtt time.Duration) error {
 		binary.BigEndian.PutUint64(capture[:], ntp(p.when))
 		_ = h.SetExtension(s.ext.capture, capture[:])
 	}
-	_, err := s.writer.WriteRTP(&h, payload)
-	return err
+	if _, err := s.writer.WriteRTP(&h, payload); err != nil || useRTX {
+		return err
+	}
+	return s.conn.release(s.ssrc) // no marker will follow it
 }
 
 // report returns what a sender report (RFC 3550 section 6.4.1) says at now.

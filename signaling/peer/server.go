@@ -31,8 +31,8 @@ type Options struct {
 	// ExtraAddresses are offered as host candidates too: the public side of
 	// a forwarded port. "host", "ip" or "ip:port".
 	ExtraAddresses []string
-	// ICEServers are told to browsers and used by the server; none by
-	// default, so that nothing leaves the LAN.
+	// ICEServers are told to browsers; none by default, so that nothing
+	// leaves the LAN. The server itself needs none: it has its addresses.
 	ICEServers []ICEServer
 	// MaxViewers bounds the connections in all; default 1000. MaxPerAddress
 	// those of one remote address; default 128.
@@ -70,8 +70,8 @@ type Server struct {
 	byAddr  map[string]int
 	extra   []netip.AddrPort // ExtraAddresses, looked up
 	closed  bool
-	wg      sync.WaitGroup     // viewers and followNames
-	cancel  context.CancelFunc // ends followNames
+	wg      sync.WaitGroup     // viewers, followNames and dropStuck
+	cancel  context.CancelFunc // ends the latter two
 }
 
 // New opens the sockets. Close releases them.
@@ -105,6 +105,7 @@ func New(o Options) (*Server, error) {
 	if len(o.ExtraAddresses) > 0 {
 		s.wg.Go(func() { s.followNames(ctx) })
 	}
+	s.wg.Go(func() { s.dropStuck(ctx) })
 	return s, nil
 }
 
@@ -175,6 +176,30 @@ func (s *Server) Viewers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.viewers)
+}
+
+// stuckAfter is how long one write may take, over TCP to a client that reads
+// nothing but answers to ICE.
+const stuckAfter = 10 * time.Second
+
+// dropStuck ends viewers that take nothing any more.
+func (s *Server) dropStuck(ctx context.Context) {
+	tick := time.NewTicker(stuckAfter / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.mu.Lock()
+			for v := range s.viewers {
+				if since := v.busy.Load(); since != 0 && now.Sub(time.Unix(0, since)) > stuckAfter {
+					v.cancel()
+				}
+			}
+			s.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // admit counts a viewer in, or says why not.

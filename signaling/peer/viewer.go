@@ -56,7 +56,8 @@ type Viewer struct {
 	audio  *sender // nil if the offer has no audio
 	twcc   atomic.Uint32
 	delay  atomic.Uint32
-	rewind atomic.Bool // a decoder asked for a new start
+	rewind atomic.Bool  // a decoder asked for a new start
+	busy   atomic.Int64 // since when a write is under way, unix ns; 0: none
 	cancel context.CancelFunc
 	done   chan struct{}
 	up     chan struct{} // closed when connected
@@ -137,9 +138,6 @@ func (v *Viewer) connect(ctx context.Context, tracks media.Tracks) (string, erro
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(v.srv.settings()),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	conf := webrtc.Configuration{Certificates: []webrtc.Certificate{v.srv.cert}}
-	for _, i := range v.srv.opts.ICEServers {
-		conf.ICEServers = append(conf.ICEServers, webrtc.ICEServer{URLs: i.URLs, Username: i.Username, Credential: i.Credential})
-	}
 	if v.pc, err = api.NewPeerConnection(conf); err != nil {
 		return "", fmt.Errorf("webrtc: %w", err)
 	}
@@ -191,7 +189,7 @@ func (v *Viewer) answer(ctx context.Context, offer string) (string, error) {
 	defer cancel()
 	select {
 	case <-gathered:
-	case <-wait.Done(): // with ice_servers that do not answer: host candidates are there
+	case <-wait.Done(): // a machine with a great many interfaces: some are there
 	}
 	return v.srv.finishAnswer(v.pc.LocalDescription().SDP, v.opts.PageHost), nil
 }
@@ -392,6 +390,7 @@ func (v *Viewer) pump(ctx context.Context, p plan) error {
 		}
 		t := cur.Tracks()[f.Track]
 		n := 0
+		v.busy.Store(time.Now().UnixNano())
 		switch f.Track {
 		case p.video:
 			if v.rewind.CompareAndSwap(true, false) && !f.Key && cur.Rewind() {
@@ -402,6 +401,7 @@ func (v *Viewer) pump(ctx context.Context, p plan) error {
 		case p.audio:
 			n, _, err = v.audio.write(f, t, p.audioPT)
 		}
+		v.busy.Store(0)
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
