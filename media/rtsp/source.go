@@ -44,6 +44,9 @@ type Options struct {
 	// SilenceTimeout is how long a running session may deliver no picture
 	// before it counts as dead; default 10 s.
 	SilenceTimeout time.Duration
+	// Dial makes the connections; default is to dial any address. Whoever
+	// takes URLs from strangers refuses here what they must not reach.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log; default none.
 	Log *slog.Logger
 }
@@ -142,7 +145,7 @@ var errSetupTimeout = errors.New("setting up the session took too long")
 // play is one session over one transport.
 func (s *Source) play(ctx context.Context, sink media.Sink, transport gortsplib.Transport) error {
 	overUDP := transport != gortsplib.TransportTCP
-	dialer := &dialer{host: s.url.Hostname(), timeout: s.opts.ReadTimeout}
+	dialer := &dialer{host: s.url.Hostname(), timeout: s.opts.ReadTimeout, connect: s.opts.Dial}
 	var (
 		receiver *Receiver
 		feedback atomic.Bool // key frames may be asked for
@@ -248,6 +251,7 @@ func (s *Source) negotiate(client *gortsplib.Client, sink media.Sink, out **Rece
 type dialer struct {
 	host    string
 	timeout time.Duration
+	connect func(ctx context.Context, network, address string) (net.Conn, error) // nil: any address
 
 	mu     sync.Mutex
 	conns  []net.Conn
@@ -271,7 +275,11 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		// Following would hand the password to a host that nobody named.
 		return nil, fmt.Errorf("%w: it redirects to %.80q: if that is right, write that host in source", ErrProtocol, host)
 	}
-	c, err := (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, network, address)
+	connect := d.connect
+	if connect == nil {
+		connect = (&net.Dialer{Timeout: d.timeout}).DialContext
+	}
+	c, err := connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
