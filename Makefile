@@ -20,6 +20,8 @@ endif
 
 NODE_BIN := $(CURDIR)/.tools/node/node_modules/.bin
 export PATH := $(NODE_BIN):$(PATH)
+# Where the tests with a USB camera keep their kernel.
+export CAMWIRE_VM_CACHE ?= $(CURDIR)/.tools/vm
 
 LINT         := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 NODE_MODULES := frontend/node_modules/.package-lock.json

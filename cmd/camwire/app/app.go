@@ -5,25 +5,33 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
 	"camwire/config"
 	"camwire/frontend"
+	"camwire/media/guard"
 	"camwire/media/stream"
 	"camwire/media/transcode"
 	"camwire/media/worker"
 	"camwire/server"
 	"camwire/server/api"
 	"camwire/server/auth"
+	"camwire/server/cameras"
+	"camwire/server/live"
 	"camwire/server/mjpeg"
 	"camwire/server/rtsp"
+	"camwire/server/store"
+	tlscert "camwire/server/tls"
+	"camwire/server/upload"
 	"camwire/server/web"
 	"camwire/signaling/peer"
 	"camwire/signaling/whep"
@@ -46,9 +54,9 @@ type Options struct {
 
 // Addresses are where Camwire listens; empty where it does not.
 type Addresses struct {
-	HTTP, RTSP string
-	WebRTC     int
-	Token      string
+	HTTP, HTTPS, RTSP, WebSocket string
+	WebRTC                       int
+	Token                        string
 }
 
 // app is one running Camwire.
@@ -60,10 +68,15 @@ type app struct {
 	gate   *auth.Gate
 	reg    *stream.Registry
 	worker worker.Options
-	http   *unit
-	rtsp   *unit
+	guard  *guard.Guard
+	cams   *cameras.Cameras
+	kept   *store.List[cameras.Entry]
+	media  *peer.Server // nil: WebRTC is off
 	server *server.Server
+	live   *live.Listener
 	token  string
+
+	http, https, rtsp, websocket *unit
 }
 
 // Run starts Camwire and returns when ctx is done and everything has stopped,
@@ -94,35 +107,15 @@ func (a *app) run(ctx context.Context) error {
 	}
 	tc := transcode.New(transcode.Options{Log: a.log, Worker: a.worker})
 	a.reg = stream.New(stream.Config{Log: a.log, Derive: tc.Derive})
-	defer a.reg.Close()
-
-	var media *peer.Server
-	if a.conf.WebRTC.Address != "" {
-		media, err = peer.New(peer.Options{
-			Address: a.conf.WebRTC.Address, ExtraAddresses: a.conf.WebRTC.ExtraAddresses,
-			ICEServers: iceServers(a.conf.WebRTC.ICEServers), Log: a.log,
-		})
-		if err != nil {
-			return err
-		}
-		defer media.Close()
-	}
-	// Everything below runs until this context ends; the media above outlives
-	// it, so that nothing serves from what is closed.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := a.buildServer(ctx, media); err != nil {
-		return err
-	}
-	if err := a.listen(ctx); err != nil {
-		return err
-	}
-	for _, c := range a.conf.Cameras {
-		a.addCamera(c)
+	if err := a.open(ctx); err != nil {
+		cancel()
+		return errors.Join(err, a.stop())
 	}
 	a.greet(created)
 	if a.opts.Ready != nil {
-		a.opts.Ready(a.addresses(media))
+		a.opts.Ready(a.addresses())
 	}
 	a.opts.Watcher.Log = a.log
 	a.opts.Watcher.Notify = a.reload
@@ -131,40 +124,100 @@ func (a *app) run(ctx context.Context) error {
 		err = nil
 	}
 	a.log.Info("stopping")
+	cancel()
 	return errors.Join(err, a.stop())
 }
 
+// open makes everything that runs until ctx ends. What it has made when it
+// fails, stop ends.
+func (a *app) open(ctx context.Context) error {
+	var err error
+	if a.conf.WebRTC.Address != "" {
+		a.media, err = peer.New(peer.Options{
+			Address: a.conf.WebRTC.Address, ExtraAddresses: a.conf.WebRTC.ExtraAddresses,
+			ICEServers: iceServers(a.conf.WebRTC.ICEServers), Log: a.log,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	a.guard = guard.New(guard.Options{DataDir: a.conf.DataDir, Ports: a.ports})
+	if err := a.openCameras(); err != nil {
+		return err
+	}
+	if err := a.buildServer(ctx); err != nil {
+		return err
+	}
+	if err := a.listen(ctx); err != nil {
+		return err
+	}
+	a.setCameras(a.conf)
+	return nil
+}
+
 // buildServer makes the HTTP end with all its routes.
-func (a *app) buildServer(ctx context.Context, media *peer.Server) error {
+func (a *app) buildServer(ctx context.Context) error {
 	pages, err := web.New(web.Options{Files: frontend.Files(), FollowLink: a.gate.FollowLink})
 	if err != nil {
 		return err
 	}
 	o := server.Options{Gate: a.gate, Log: a.log, Rewrite: mjpeg.Rewrite, App: pages}
-	if media != nil {
-		o.WHEP = whep.New(whep.Options{Registry: a.reg, Peer: media, Log: a.log})
-		o.Signal = ws.New(ws.Options{Registry: a.reg, Peer: media, Log: a.log, Context: ctx})
+	if a.media != nil {
+		o.WHEP = whep.New(whep.Options{Registry: a.reg, Peer: a.media, Log: a.log})
+		o.Signal = ws.New(ws.Options{Registry: a.reg, Peer: a.media, Log: a.log, Context: ctx})
 	}
 	if a.server, err = server.New(o); err != nil {
 		return err
 	}
+	pictures := live.New(live.Options{Registry: a.reg, Name: transcode.JPEGName, Log: a.log})
+	a.live = live.NewListener(live.ListenerOptions{Handler: pictures, Gate: a.gate, Log: a.log})
 	return errors.Join(
-		a.server.Register(api.Routes(api.Options{Registry: a.reg, Gate: a.gate})),
+		a.server.Register(api.Routes(api.Options{Registry: a.reg, Gate: a.gate, Remove: a.cams.Drop})),
 		a.server.Register(mjpeg.New(mjpeg.Options{Registry: a.reg, Name: transcode.JPEGName, Log: a.log}).Routes()),
+		a.server.Register(upload.New(upload.Options{Registry: a.reg, Log: a.log, Context: ctx}).Routes()),
+		a.server.Register(pictures.Routes()),
+		a.server.Register(a.cams.Routes()),
 	)
 }
 
 // listen opens the listeners of the configuration.
 func (a *app) listen(ctx context.Context) error {
 	a.http = &unit{ctx: ctx, start: a.startHTTP}
+	a.https = &unit{ctx: ctx, start: a.startHTTPS}
 	a.rtsp = &unit{ctx: ctx, start: a.startRTSP}
-	if err := a.http.restart(); err != nil {
-		return err
-	}
-	if err := a.rtsp.restart(); err != nil {
-		return errors.Join(err, a.http.stop())
+	a.websocket = &unit{ctx: ctx, start: a.startWebSocket}
+	for _, u := range a.units() {
+		if err := u.restart(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (a *app) units() []*unit { return []*unit{a.http, a.https, a.rtsp, a.websocket} }
+
+// ports are those that Camwire itself listens on.
+func (a *app) ports() []int {
+	var out []int
+	if a.media != nil {
+		out = append(out, a.media.Port())
+	}
+	for _, u := range a.units() {
+		if _, p, err := net.SplitHostPort(u.address()); err == nil {
+			if n, err := strconv.Atoi(p); err == nil {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+func tcp(key, address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w: is another Camwire running? Choose another address with --set %[1]s=ADDRESS", key, address, err)
+	}
+	return ln, nil
 }
 
 func (a *app) startHTTP(ctx context.Context) (service, error) {
@@ -172,14 +225,40 @@ func (a *app) startHTTP(ctx context.Context) (service, error) {
 	if addr == "" {
 		return service{}, nil
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := tcp("http.address", addr)
 	if err != nil {
-		return service{}, fmt.Errorf("http.address %q: %w: is another Camwire running? Choose another address with --http", addr, err)
+		return service{}, err
 	}
-	return service{
-		run:  func() error { return a.server.Run(ctx, ln) },
-		addr: ln.Addr,
-	}, nil
+	return service{run: func() error { return a.server.Run(ctx, ln) }, addr: ln.Addr}, nil
+}
+
+func (a *app) startHTTPS(ctx context.Context) (service, error) {
+	c := a.conf.HTTPS
+	if c.Address == "" {
+		return service{}, nil
+	}
+	m, err := tlscert.New(tlscert.Options{Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, Log: a.log})
+	if err != nil {
+		return service{}, fmt.Errorf("https: %w", err)
+	}
+	ln, err := tcp("https.address", c.Address)
+	if err != nil {
+		return service{}, err
+	}
+	run := func() error {
+		// The certificates are kept for as long as somebody may be served.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		kept := make(chan error, 1)
+		go func() { kept <- m.Run(ctx) }()
+		err := a.server.Run(ctx, tls.NewListener(ln, m.TLSConfig()))
+		cancel()
+		if e := <-kept; !errors.Is(e, context.Canceled) {
+			err = errors.Join(err, e)
+		}
+		return err
+	}
+	return service{run: run, addr: ln.Addr}, nil
 }
 
 func (a *app) startRTSP(ctx context.Context) (service, error) {
@@ -194,16 +273,36 @@ func (a *app) startRTSP(ctx context.Context) (service, error) {
 	return service{run: func() error { return s.Run(ctx) }, addr: s.Addr}, nil
 }
 
-// stop ends the listeners and then the cameras, all within stopTimeout.
+func (a *app) startWebSocket(ctx context.Context) (service, error) {
+	addr := a.conf.WebSocket.Address
+	if addr == "" {
+		return service{}, nil
+	}
+	ln, err := tcp("websocket.address", addr)
+	if err != nil {
+		return service{}, err
+	}
+	return service{run: func() error { return a.live.Run(ctx, ln) }, addr: ln.Addr}, nil
+}
+
+// stop ends the listeners, then the cameras and their viewers, all within
+// stopTimeout.
 func (a *app) stop() error {
 	done := make(chan error, 1)
 	go func() {
 		var wg sync.WaitGroup
-		errs := make([]error, 2)
-		wg.Go(func() { errs[0] = a.http.stop() })
-		wg.Go(func() { errs[1] = a.rtsp.stop() })
+		errs := make([]error, len(a.units()))
+		for i, u := range a.units() {
+			wg.Go(func() { errs[i] = u.stop() })
+		}
 		wg.Wait()
 		a.reg.Close()
+		if a.media != nil {
+			errs = append(errs, a.media.Close())
+		}
+		if a.kept != nil {
+			errs = append(errs, a.kept.Close())
+		}
 		done <- errors.Join(errs...)
 	}()
 	select {
@@ -226,9 +325,26 @@ type unit struct {
 	ctx   context.Context
 	start func(context.Context) (service, error)
 
+	mu     sync.Mutex // guards addr
 	addr   string
 	cancel context.CancelFunc
 	done   chan error
+}
+
+// address is where it listens, "" where it does not.
+func (u *unit) address() string {
+	if u == nil {
+		return ""
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.addr
+}
+
+func (u *unit) setAddress(s string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.addr = s
 }
 
 // restart ends what runs and starts it anew.
@@ -249,16 +365,18 @@ func (u *unit) restart() error {
 		cancel()
 		return <-done
 	}
-	u.addr, u.cancel, u.done = addr.String(), cancel, done
+	u.setAddress(addr.String())
+	u.cancel, u.done = cancel, done
 	return nil
 }
 
 func (u *unit) stop() error {
-	if u.cancel == nil {
+	if u == nil || u.cancel == nil {
 		return nil
 	}
 	u.cancel()
 	err := <-u.done
-	u.cancel, u.addr = nil, ""
+	u.cancel = nil
+	u.setAddress("")
 	return err
 }

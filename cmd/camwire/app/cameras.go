@@ -2,27 +2,100 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"path/filepath"
 
 	"camwire/config"
 	"camwire/media"
+	"camwire/media/command"
+	"camwire/media/device"
+	"camwire/media/images"
+	"camwire/media/mjpeg"
 	"camwire/media/rtsp"
 	"camwire/media/stream"
 	"camwire/media/testsrc"
 	"camwire/server/auth"
+	"camwire/server/cameras"
+	"camwire/server/store"
 	"camwire/signaling/peer"
 )
 
-// addCamera starts one entry. What is wrong with it costs only this camera.
-func (a *app) addCamera(c config.Camera) {
-	if _, err := a.reg.Add(c.ID, a.options(c)); err != nil {
-		a.log.Error("camera left out", "camera", c.ID, "error", err)
+// openCameras makes the list of cameras that file and API share.
+func (a *app) openCameras() error {
+	kept, entries, err := store.Open[cameras.Entry](store.Options{Dir: a.conf.DataDir, Name: "cameras.json", Log: a.log})
+	if err != nil {
+		return err
 	}
+	a.kept = kept
+	a.cams, err = cameras.New(cameras.Options{
+		Keeper: kept, Kept: entries, Defaults: cameras.Entry(config.DefaultCamera()),
+		Validate: validate, Guard: a.guard.Check, Mask: config.Redact, Diff: diff,
+		Start: func(e cameras.Entry, from cameras.Origin) error {
+			_, err := a.reg.Add(e.ID, a.options(config.Camera(e), from))
+			return err
+		},
+		Change: func(e cameras.Entry, from cameras.Origin, restart bool) error {
+			return a.reg.Update(e.ID, a.options(config.Camera(e), from), restart)
+		},
+		Stop: a.reg.Remove, USB: usbCameras, Log: a.log,
+	})
+	return err
+}
+
+// setCameras puts the entries of a configuration into effect.
+func (a *app) setCameras(c config.Config) {
+	entries := make([]cameras.Entry, len(c.Cameras))
+	for i, x := range c.Cameras {
+		entries[i] = cameras.Entry(x)
+	}
+	a.cams.SetFile(filepath.Base(a.opts.Watcher.Path), entries)
+}
+
+func validate(e cameras.Entry) []cameras.Problem {
+	var out []cameras.Problem
+	for _, p := range config.Camera(e).Validate() {
+		out = append(out, cameras.Problem{Field: p.Path, Message: p.Message, Hint: p.Hint})
+	}
+	return out
+}
+
+func diff(before, after cameras.Entry) (keys []string, restart bool) {
+	ch := config.Diff(
+		config.Config{Cameras: []config.Camera{config.Camera(before)}},
+		config.Config{Cameras: []config.Camera{config.Camera(after)}},
+	)
+	if len(ch.Changed) == 0 {
+		return nil, false
+	}
+	return ch.Changed[0].Keys, ch.Changed[0].Restart
+}
+
+func usbCameras(ctx context.Context) ([]cameras.USB, error) {
+	list, err := device.List(ctx)
+	if errors.Is(err, device.ErrUnsupported) {
+		return nil, nil
+	}
+	out := make([]cameras.USB, len(list))
+	for i, d := range list {
+		out[i] = cameras.USB{
+			Index: d.Index, Source: d.Source, FPS: d.FPS, SuggestedID: d.SuggestedID,
+			Path: d.Path, Name: d.Name, InUse: d.InUse, Formats: make([]cameras.USBFormat, len(d.Modes)),
+		}
+		if d.Width > 0 {
+			out[i].Resolution = fmt.Sprintf("%dx%d", d.Width, d.Height)
+		}
+		for j, m := range d.Modes {
+			out[i].Formats[j] = cameras.USBFormat{Format: m.Format, Width: m.Width, Height: m.Height, FPS: m.FPS}
+		}
+	}
+	return out, err
 }
 
 // options turns an entry into a stream. A source that cannot be made is a
 // camera that tells why it fails: it is seen in the page, not only in the log.
-func (a *app) options(c config.Camera) stream.Options {
+func (a *app) options(c config.Camera, from cameras.Origin) stream.Options {
 	o := stream.Options{
 		Name: c.Name, Location: config.Redact(c.Source), OnDemand: c.OnDemand, Disabled: !c.Enabled,
 		Width: c.Width, Height: c.Height, Quality: c.Quality, FPS: c.FPS,
@@ -30,7 +103,7 @@ func (a *app) options(c config.Camera) stream.Options {
 	src, err := config.ParseSource(c.Source)
 	o.Type = string(src.Kind)
 	if err == nil {
-		o.Source, err = a.source(c, src)
+		o.Source, err = a.source(c, src, from)
 	}
 	if err != nil {
 		o.Source = broken{err}
@@ -38,8 +111,16 @@ func (a *app) options(c config.Camera) stream.Options {
 	return o
 }
 
-func (a *app) source(c config.Camera, s config.Source) (media.Source, error) {
+func (a *app) source(c config.Camera, s config.Source, from cameras.Origin) (media.Source, error) {
 	log := a.log.With("camera", c.ID)
+	// What came through the API may not lead to where only this machine gets.
+	var dial func(context.Context, string, string) (net.Conn, error)
+	if from == cameras.FromAPI {
+		if err := a.guard.Check(c.Source); err != nil {
+			return nil, err
+		}
+		dial = a.guard.DialContext
+	}
 	switch s.Kind {
 	case config.KindTest:
 		o, err := testsrc.Parse(c.Source)
@@ -58,7 +139,20 @@ func (a *app) source(c config.Camera, s config.Source) (media.Source, error) {
 		}
 		return testsrc.New(o)
 	case config.KindRTSP:
-		return rtsp.New(rtsp.Options{URL: s.Target, Transport: c.Transport, Log: log})
+		return rtsp.New(rtsp.Options{URL: s.Target, Transport: c.Transport, Dial: dial, Log: log})
+	case config.KindHTTP:
+		return mjpeg.New(mjpeg.Options{URL: s.Target, FPS: c.FPS, Dial: dial, Log: log})
+	case config.KindImages:
+		return images.New(images.Options{Pattern: s.Target, FPS: c.FPS, Log: log})
+	case config.KindWatch:
+		return images.NewWatch(images.WatchOptions{Path: s.Target, Log: log})
+	case config.KindExec:
+		if from == cameras.FromAPI {
+			return nil, errors.New("exec: programs are started from the configuration file only")
+		}
+		return command.New(command.Options{Argv: s.Argv, Log: log})
+	case config.KindUSB:
+		return device.New(device.Options{Source: s.Target, Width: c.Width, Height: c.Height, FPS: c.FPS, Log: log})
 	default:
 		return nil, fmt.Errorf("this version of Camwire cannot read sources of the kind %q", s.Kind)
 	}
@@ -84,20 +178,8 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 		return
 	}
 	a.conf = next
-	for _, c := range ch.Removed {
-		if err := a.reg.Remove(c.ID); err != nil {
-			a.log.Debug("camera was gone already", "camera", c.ID, "error", err)
-		}
-	}
-	for _, c := range ch.Changed {
-		o := a.options(c.New)
-		if err := a.reg.Update(c.New.ID, o, c.Restart); err != nil {
-			a.addCamera(c.New) // it was deleted through the API
-		}
-		a.log.Info("camera changed", "camera", c.New.ID, "keys", c.Keys, "source_restarted", c.Restart)
-	}
-	for _, c := range ch.Added {
-		a.addCamera(c)
+	if len(ch.Added)+len(ch.Removed)+len(ch.Changed) > 0 {
+		a.setCameras(next)
 	}
 	for _, k := range ch.Live {
 		switch k {
@@ -114,6 +196,10 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 		switch k {
 		case "http":
 			err = a.http.restart()
+		case "https":
+			err = a.https.restart()
+		case "websocket":
+			err = a.websocket.restart()
 		case "rtsp":
 			err = a.rtsp.restart()
 		default:

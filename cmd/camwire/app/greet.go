@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -13,7 +12,6 @@ import (
 
 	"camwire/config"
 	"camwire/server/auth"
-	"camwire/signaling/peer"
 )
 
 func newLogger(c config.Log, level *slog.LevelVar, w *os.File) *slog.Logger {
@@ -43,13 +41,13 @@ func (a *app) greet(first bool) {
 		return
 	}
 	fmt.Fprintf(w, "\n  Camwire %s is running.\n\n", a.opts.Version)
-	if a.http.addr != "" {
+	if a.http.address() != "" {
 		if first {
 			fmt.Fprint(w, "  Open one of these links. They sign you in as administrator: keep them to yourself.\n\n")
 		} else {
 			fmt.Fprint(w, "  Open in a browser (signs you in as administrator):\n\n")
 		}
-		for _, u := range BaseURLs(a.http.addr) {
+		for _, u := range BaseURLs(a.http.address()) {
 			fmt.Fprintf(w, "    %s\n", auth.Link(u, a.token))
 		}
 	}
@@ -60,31 +58,28 @@ func (a *app) greet(first bool) {
 	if len(ids) > 0 {
 		fmt.Fprintf(w, "\n  Cameras: %s\n", strings.Join(ids, ", "))
 	}
-	if a.rtsp.addr != "" && len(ids) > 0 {
-		_, port, _ := net.SplitHostPort(a.rtsp.addr)
+	if a.rtsp.address() != "" && len(ids) > 0 {
+		_, port, _ := net.SplitHostPort(a.rtsp.address())
 		fmt.Fprintf(w, "  RTSP:    rtsp://localhost:%s/%s\n", port, ids[0])
 	}
 	fmt.Fprint(w, "\n  Stop with Ctrl+C.\n\n")
-	a.warnUnused(w)
+	a.warnUnused()
 }
 
 // warnUnused says which settings of the file this version does not act on.
-func (a *app) warnUnused(io.Writer) {
+func (a *app) warnUnused() {
 	if a.conf.WebRTC.TURN {
 		a.log.Warn("webrtc.turn: this version has no built-in TURN server")
 	}
-	if a.conf.WebSocket.Address != "" {
-		a.log.Warn("websocket.address: this version has no stand-alone WebSocket listener")
-	}
-	if c := a.conf.HTTPS; c.Cert != "" || c.Key != "" {
-		a.log.Warn("https: this version does not serve HTTPS; put a reverse proxy in front")
-	}
 }
 
-func (a *app) addresses(media *peer.Server) Addresses {
-	out := Addresses{HTTP: a.http.addr, RTSP: a.rtsp.addr, Token: a.token}
-	if media != nil {
-		out.WebRTC = media.Port()
+func (a *app) addresses() Addresses {
+	out := Addresses{
+		HTTP: a.http.address(), HTTPS: a.https.address(), RTSP: a.rtsp.address(), WebSocket: a.websocket.address(),
+		Token: a.token,
+	}
+	if a.media != nil {
+		out.WebRTC = a.media.Port()
 	}
 	return out
 }

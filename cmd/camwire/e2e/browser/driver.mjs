@@ -1,0 +1,92 @@
+// The browser of the end-to-end tests. One request per line on stdin, one
+// answer per line on stdout, in whatever order the answers come:
+//
+//   {"id":1,"do":"open","url":"…","init":["script", …]}   -> {"id":1,"result":<page>}
+//   {"id":2,"do":"eval","page":1,"call":"(arg) => …","arg":…} -> {"id":2,"result":…}
+//   {"id":3,"do":"log","page":1}                          -> what the page said on its console
+//   {"id":4,"do":"close","page":1}
+//
+// An answer with "error" instead of "result" is a failure. The browser ends
+// with stdin. Each page has a context of its own: cookies are not shared.
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
+
+const { PLAYWRIGHT, CLOCK, CHROMIUM } = process.env
+const { chromium } = await import(pathToFileURL(PLAYWRIGHT).href)
+
+// Modules cannot be injected before a page's own scripts; this one has a
+// single export.
+const clock = readFileSync(CLOCK, 'utf8').replace('export function readClock', 'window.readClock = function readClock')
+const tools = readFileSync(new URL('tools.js', import.meta.url), 'utf8')
+
+const browser = await chromium.launch({
+  executablePath: CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
+  handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+})
+
+const pages = new Map()
+let last = 0
+
+const page = (id) => {
+  const p = pages.get(id)
+  if (!p) throw new Error(`no page ${id}`)
+  return p
+}
+
+const commands = {
+  async open({ url, init = [] }) {
+    const context = await browser.newContext({ viewport: { width: 800, height: 600 }, locale: 'en-US' })
+    // A page of the server's own origin with nothing of the server's in it.
+    await context.route((u) => u.pathname === '/e2e', (route) => route.fulfill({
+      contentType: 'text/html', body: '<!doctype html><meta charset="utf-8"><title>e2e</title><body></body>',
+    }))
+    for (const content of [`{${clock}}`, tools, ...init]) await context.addInitScript({ content })
+    const p = await context.newPage()
+    const log = []
+    const note = (line) => {
+      log.push(`${new Date().toISOString().slice(11, 23)} ${line}`)
+      if (log.length > 200) log.shift()
+    }
+    p.on('console', (m) => note(`${m.type()}: ${m.text()}`))
+    p.on('pageerror', (e) => note(`uncaught: ${e}`))
+    p.on('crash', () => note('the page crashed'))
+    const id = ++last
+    pages.set(id, { p, context, log })
+    await p.goto(url, { waitUntil: 'domcontentloaded' })
+    return id
+  },
+  async eval({ page: id, call, arg }) {
+    return await page(id).p.evaluate(`(${call})(${JSON.stringify(arg ?? null)})`)
+  },
+  async log({ page: id }) {
+    return page(id).log
+  },
+  async close({ page: id }) {
+    const { context } = page(id)
+    pages.delete(id)
+    await context.close()
+    return null
+  },
+}
+
+const answer = (a) => process.stdout.write(JSON.stringify(a) + '\n')
+
+const run = async (line) => {
+  const request = JSON.parse(line)
+  try {
+    answer({ id: request.id, result: (await commands[request.do](request)) ?? null })
+  } catch (e) {
+    answer({ id: request.id, error: String(e?.message ?? e) })
+  }
+}
+
+answer({ id: 0, result: browser.version() })
+createInterface({ input: process.stdin })
+  .on('line', (line) => void run(line))
+  .on('close', async () => {
+    await browser.close()
+    process.exit(0)
+  })
