@@ -13,7 +13,7 @@ import "errors"
 // MTU is the largest RTP payload in bytes that a caller should ask of
 // Packetize. With the RTP header, its extensions, the SRTP tag, UDP and IPv6
 // it stays below the 1280 bytes that every IPv6 path carries.
-const MTU = 1200
+const MTU = 1160
 
 // maxDimension bounds width and height of anything that claims to be a
 // picture. The largest level of any codec here (AV1 6.3, H.265 6.2, VP9 6.2)

@@ -29,7 +29,13 @@ type Options struct {
 	Tail time.Duration
 }
 
-const intraTail = 4
+const (
+	intraTail = 4
+	// maxAge bounds a group of pictures in time: nobody wants to be sent a
+	// minute of it, and with the video gone and the sound going on it would
+	// have no end.
+	maxAge = time.Minute
+)
 
 // Hub is a ring of frames. Start and Write may be called by one goroutine at a
 // time, everything else by any.
@@ -129,7 +135,7 @@ func (h *Hub) rebase(f *media.Frame) {
 		h.started = false
 		if !h.lastArr.IsZero() {
 			want := h.lastPTS + f.Arrived.Sub(h.lastArr)
-			if d := f.PTS + h.offset - want; d > time.Second || d < -time.Second {
+			if d := f.PTS + h.offset - want; d > time.Second || d < -time.Second || f.PTS+h.offset <= h.lastPTS {
 				h.offset = want - f.PTS
 			}
 		}
@@ -141,13 +147,16 @@ func (h *Hub) rebase(f *media.Frame) {
 }
 
 func (h *Hub) evict(now time.Time) {
+	lead := h.tracks[h.lead].Codec
+	intra := lead.Intra() && !lead.Audio()
 	for h.first < h.next-1 {
 		old := h.ring[h.first&uint64(len(h.ring)-1)]
 		switch {
 		case h.bytes > h.opts.MaxBytes:
+		case now.Sub(old.Arrived) > maxAge:
 		case !h.hasKey || h.first >= h.key:
 			return // part of the group of pictures that a newcomer needs
-		case h.tracks[h.lead].Codec.Intra() && h.key-h.first >= intraTail:
+		case intra && h.key-h.first >= intraTail:
 		case now.Sub(old.Arrived) > h.opts.Tail:
 		default:
 			return

@@ -52,7 +52,7 @@ func TestDecodeIsExactAndAtOnce(t *testing.T) {
 		}
 	}
 	stop := errors.New("stop")
-	if err := d.Decode(annexB(clip.Frames[0].Units), 0, func(*libav.Picture) error { return stop }); err != stop {
+	if err := d.Decode(annexB(clip.Frames[0].Units), 0, func(*libav.Picture) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("error of the callback: %v", err)
 	}
 	d.Close()

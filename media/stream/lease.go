@@ -3,15 +3,19 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"camwire/media/hub"
 )
 
-// maxDerived bounds the different JPEG sizes and the like of one camera, so
-// that nobody can make the server encode hundreds of them.
+// maxDerived bounds the variants of one camera (names with a "-": JPEG of a
+// certain size), so that nobody can make the server encode hundreds of them.
+// Streams without a variant are few and always to be had.
 const maxDerived = 12
+
+const derivedLinger = time.Second
 
 // internalLease is the kind of lease that a derived stream holds on its
 // parent; it is no viewer.
@@ -72,19 +76,34 @@ func (s *Stream) LeaseDerived(name, kind string) (*Lease, error) {
 	}
 	d := s.derived[name]
 	if d == nil {
-		if len(s.derived) >= maxDerived {
+		if strings.Contains(name, "-") && s.variants() >= maxDerived {
 			return nil, fmt.Errorf("camera %q: %w", s.id, ErrTooMany)
 		}
 		src, err := s.reg.derive(s, name)
 		if err != nil {
 			return nil, fmt.Errorf("camera %q: %w", s.id, err)
 		}
-		d = newStream(s.reg, s, s.id+"/"+name, Options{Type: "derived", Source: src, OnDemand: true})
+		o := Options{Type: "derived", Source: src, OnDemand: true}
+		if s.opts.OnDemand {
+			o.Linger = derivedLinger // the camera's own linger follows it
+		}
+		d = newStream(s.reg, s, s.id+"/"+name, o)
 		s.derived[name] = d
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.leaseLocked(kind)
+}
+
+// variants counts the derived streams that are bounded. The caller holds the lock.
+func (s *Stream) variants() int {
+	n := 0
+	for name := range s.derived {
+		if strings.Contains(name, "-") {
+			n++
+		}
+	}
+	return n
 }
 
 // forget drops a derived stream that nobody leases. It reports false when

@@ -80,6 +80,12 @@ func (p *policy) exited(now time.Time, why string) {
 	p.retryAt = now.Add(p.backoff.next(p.random()))
 }
 
+// forgive forgets earlier failures: the source is another one now.
+func (p *policy) forgive() {
+	p.retryAt, p.lastErr = time.Time{}, ""
+	p.backoff.reset()
+}
+
 // stopped is an exit that was asked for.
 func (p *policy) stopped() {
 	p.running, p.liveSince, p.lastErr = false, time.Time{}, ""

@@ -101,12 +101,15 @@ func (p *Publication) Close() {
 }
 
 func (p *Publication) end(err error) {
+	first := false
 	p.once.Do(func() {
 		p.finish()
-		if p.opts.Ended != nil {
-			p.opts.Ended(err)
-		}
+		first = true
 	})
+	// Outside: who is told may well call Close.
+	if first && p.opts.Ended != nil {
+		p.opts.Ended(err)
+	}
 }
 
 func (p *Publication) finish() {

@@ -205,8 +205,9 @@ func (s *Stream) noteState() {
 
 // attempt is one run of a source.
 type attempt struct {
-	cancel context.CancelFunc
-	exited chan error
+	cancel   context.CancelFunc
+	exited   chan error
+	stopping bool // it was told to end: its error means nothing
 }
 
 // begin starts the source. The caller holds the lock.
@@ -222,6 +223,7 @@ func (s *Stream) begin(ctx context.Context, src media.Source) *attempt {
 func (s *Stream) supervise(ctx context.Context) {
 	defer close(s.done)
 	defer s.hub.Close()
+	defer s.cancel()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var now *attempt
@@ -238,7 +240,11 @@ func (s *Stream) supervise(ctx context.Context) {
 				now = s.begin(ctx, s.opts.Source)
 			}
 		} else if !run || s.restart {
+			now.stopping = true
 			now.cancel()
+		}
+		if now == nil && !run && s.opts.OnDemand && s.policy.leases == 0 {
+			s.hub.Clear() // nothing old for the next viewer
 		}
 		s.noteState()
 		unused := s.parent != nil && now == nil && s.policy.leases == 0 && !s.policy.idleSince.IsZero()
@@ -264,22 +270,17 @@ func (s *Stream) supervise(ctx context.Context) {
 		case <-timer.C:
 		case err := <-exited:
 			now.cancel()
+			s.sourceExited(err, now.stopping || ctx.Err() != nil)
 			now = nil
-			s.sourceExited(ctx, err)
 		}
 	}
 }
 
-func (s *Stream) sourceExited(ctx context.Context, err error) {
+func (s *Stream) sourceExited(err error, asked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	run, _ := s.policy.decide(time.Now())
-	if ctx.Err() != nil || !run || s.restart {
-		s.restart = false
+	if asked {
 		s.policy.stopped()
-		if !run {
-			s.hub.Clear() // nothing old for the next viewer
-		}
 		return
 	}
 	why := "source ended"
@@ -383,7 +384,11 @@ func (s *Stream) update(o Options, restart bool) {
 	}
 	if !restart {
 		o.Source = s.opts.Source
+	} else {
+		s.policy.forgive()
 	}
+	was := s.opts
+	again := restart || was.Width != o.Width || was.Height != o.Height || was.FPS != o.FPS || was.Quality != o.Quality
 	s.opts = o
 	s.policy.onDemand = o.OnDemand
 	if o.Linger > 0 {
@@ -396,6 +401,9 @@ func (s *Stream) update(o Options, restart bool) {
 	}
 	s.mu.Unlock()
 	s.wakeUp()
+	if !again {
+		return // a new name is nothing to the pictures
+	}
 	for _, d := range derived {
 		d.mu.Lock()
 		d.restart = true

@@ -209,7 +209,7 @@ func TestDerivedStreamsAreBounded(t *testing.T) {
 		s, _ := r.Add("a", Options{Source: &pictures{}})
 		var err error
 		for i := range maxDerived + 1 {
-			_, err = s.LeaseDerived(string(rune('a'+i)), "x")
+			_, err = s.LeaseDerived("jpeg-"+string(rune('a'+i)), "x")
 		}
 		if !errors.Is(err, ErrTooMany) {
 			t.Error(err)

@@ -223,7 +223,9 @@ func TestEveryCodecBecomesJPEG(t *testing.T) {
 				}
 			}
 			var sw, sh int
-			fmt.Sscanf(s.Size, "%dx%d", &sw, &sh)
+			if _, err := fmt.Sscanf(s.Size, "%dx%d", &sw, &sh); err != nil {
+				t.Fatal(err)
+			}
 			ref := libavtest.FullRange(libavtest.Picture(t, s.Size, sw, sh, 0))
 			if got := libavtest.PSNR(full, ref); got < 25 {
 				t.Errorf("full size: %v, PSNR %.1f dB", full.Rect, got)

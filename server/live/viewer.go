@@ -100,10 +100,8 @@ func (v *viewer) run(ctx context.Context) error {
 		if f.Size() == 0 {
 			continue
 		}
-		typ, b := websocket.MessageBinary, []byte(nil)
-		if v.binary {
-			b = jpegOf(f)
-		} else {
+		typ, b := websocket.MessageBinary, jpegOf(f)
+		if !v.binary {
 			typ, b = websocket.MessageText, v.messages.of(f)
 		}
 		v.out.Fit(len(b))

@@ -36,7 +36,7 @@ var today = time.Date(2026, time.May, 1, 12, 0, 0, 0, time.UTC)
 
 func newMachine(addrs ...string) *machine {
 	m := &machine{host: "lab"}
-	m.offset = today.Sub(time.Now())
+	m.offset = time.Until(today)
 	m.at(addrs...)
 	return m
 }

@@ -220,11 +220,13 @@ func (m *Manager) refresh() error {
 // refreshLocked makes a new leaf when there is a reason to.
 func (m *Manager) refreshLocked() error {
 	now, want := m.o.Clock(), m.want()
-	reason, aged := "there was none", false
+	reason := "there was none"
 	if old := m.cur.Load(); old != nil {
-		if reason, aged = due(now, old.Leaf, m.ca.cert, want); reason == "" {
+		why, aged := due(now, old.Leaf, m.ca.cert, want)
+		if why == "" {
 			return nil
 		}
+		reason = why
 		if !aged {
 			// Who moves between two networks, or switches a VPN on and off,
 			// needs no third leaf. What is gone for good goes with the age.

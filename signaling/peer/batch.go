@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"syscall"
 )
 
@@ -19,7 +18,7 @@ import (
 // Everything else (STUN, DTLS, RTCP, retransmissions, audio) passes at once.
 type batchConn struct {
 	*net.UDPConn
-	noGSO atomic.Bool
+	noGSO bool // the kernel cannot segment
 
 	mu   sync.RWMutex
 	held map[uint32]*batch
@@ -37,13 +36,14 @@ type batch struct {
 	seg   int     // size of all segments but the last
 	count int
 	addr  netip.AddrPort
+	plain bool // the way to addr cannot take segments
 	oob   [32]byte
 }
 
 func newBatchConn(c *net.UDPConn) *batchConn {
 	b := &batchConn{UDPConn: c, held: map[uint32]*batch{}}
 	if !gsoSupported(c) {
-		b.noGSO.Store(true)
+		b.noGSO = true
 	}
 	return b
 }
@@ -69,7 +69,7 @@ func (c *batchConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 }
 
 func (c *batchConn) WriteToAddrPort(p []byte, addr netip.AddrPort) (int, error) {
-	if !isRTP(p) || c.noGSO.Load() {
+	if c.noGSO || !isRTP(p) {
 		return c.WriteToUDPAddrPort(p, addr)
 	}
 	c.mu.RLock()
@@ -106,8 +106,11 @@ func (c *batchConn) hold(b *batch, p []byte, addr netip.AddrPort) error {
 			_, err := c.WriteToUDPAddrPort(p, addr) // a single packet needs no copy
 			return err
 		}
+		if addr != b.addr {
+			b.addr, b.plain = addr, false
+		}
 		b.buf = batchPool.Get().(*[]byte)
-		b.seg, b.addr = len(p), addr
+		b.seg = len(p)
 	}
 	*b.buf = append(*b.buf, p...)
 	b.count++
@@ -140,14 +143,14 @@ func (c *batchConn) flush(b *batch) error {
 		_, err := c.WriteToUDPAddrPort(all, b.addr)
 		return err
 	}
-	if !c.noGSO.Load() {
+	if !b.plain {
 		_, _, err := c.WriteMsgUDPAddrPort(all, segmentControl(b.oob[:], b.seg), b.addr)
 		if err == nil || !isNoGSO(err) {
 			return err
 		}
-		// A device on the way cannot do it (no checksum offload, a tunnel):
-		// this send is repeated packet by packet, and so are all others.
-		c.noGSO.Store(true)
+		// This way cannot (a tunnel, a small MTU, no checksum offload): packet
+		// by packet from here on, until the viewer moves.
+		b.plain = true
 	}
 	for rest := all; len(rest) > 0; {
 		k := min(b.seg, len(rest))

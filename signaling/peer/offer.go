@@ -15,6 +15,14 @@ import (
 // MaxOffer is the size in bytes above which an offer is not even parsed.
 const MaxOffer = 128 << 10
 
+// What one section of an offer may hold. Browsers offer about 25 formats and
+// 150 attributes; pion's work grows with the product.
+const (
+	maxFormats    = 64
+	maxAttributes = 600
+	maxFeedback   = 8 // per payload type
+)
+
 // Header extensions that Camwire fills in.
 const (
 	// Minimum and maximum playout delay in steps of 10 ms. With 0 the
@@ -60,6 +68,10 @@ func parseOffer(text string) (*offer, error) {
 		return nil, fmt.Errorf("%w: %d media sections; at most 32 are taken", ErrBadOffer, len(d.MediaDescriptions))
 	}
 	for _, m := range d.MediaDescriptions {
+		if len(m.MediaName.Formats) > maxFormats || len(m.Attributes) > maxAttributes {
+			return nil, fmt.Errorf("%w: a section of %d formats and %d attributes; at most %d and %d are taken",
+				ErrBadOffer, len(m.MediaName.Formats), len(m.Attributes), maxFormats, maxAttributes)
+		}
 		switch m.MediaName.Media {
 		case "video":
 			if !o.hasVideo && receives(m) {
@@ -96,11 +108,13 @@ var codecNames = map[string]media.Codec{
 // codecs lists the payload types of a section that Camwire can fill.
 func (o *offer) codecs(m *sdp.MediaDescription) []offered {
 	var out []offered
+	seen := map[string]bool{}
 	for _, f := range m.MediaName.Formats {
 		n, err := strconv.ParseUint(f, 10, 7)
-		if err != nil {
+		if err != nil || seen[f] {
 			continue
 		}
+		seen[f] = true
 		pt := uint8(n)
 		c := offered{pt: pt, clock: 8000, chans: 1}
 		name := map[uint8]string{0: "PCMU", 8: "PCMA"}[pt] // RFC 3551 table 4
@@ -116,7 +130,9 @@ func (o *offer) codecs(m *sdp.MediaDescription) []offered {
 				c.fmtp = rest
 			case "rtcp-fb":
 				typ, par, _ := strings.Cut(rest, " ")
-				c.fb = append(c.fb, webrtc.RTCPFeedback{Type: typ, Parameter: par})
+				if len(c.fb) < maxFeedback {
+					c.fb = append(c.fb, webrtc.RTCPFeedback{Type: typ, Parameter: par})
+				}
 			}
 		}
 		c.parseMap(name)
@@ -208,7 +224,7 @@ func (o *offer) engine(now media.Tracks) (*webrtc.MediaEngine, error) {
 			p := webrtc.RTPCodecParameters{
 				RTPCodecCapability: webrtc.RTPCodecCapability{
 					MimeType: prefix + c.mime, ClockRate: c.clock, Channels: chans, SDPFmtpLine: fmtp,
-					RTCPFeedback: wanted(c.fb),
+					RTCPFeedback: wanted(c.fb, typ),
 				},
 				PayloadType: webrtc.PayloadType(c.pt),
 			}
@@ -251,12 +267,16 @@ func (o *offer) engine(now media.Tracks) (*webrtc.MediaEngine, error) {
 }
 
 // wanted keeps the feedback that Camwire acts on.
-func wanted(fb []webrtc.RTCPFeedback) []webrtc.RTCPFeedback {
+func wanted(fb []webrtc.RTCPFeedback, typ webrtc.RTPCodecType) []webrtc.RTCPFeedback {
 	var out []webrtc.RTCPFeedback
 	for _, f := range fb {
 		switch f.Type {
-		case "nack", "transport-cc":
+		case "transport-cc":
 			out = append(out, f)
+		case "nack": // sound is not kept for a second sending
+			if typ == webrtc.RTPCodecTypeVideo {
+				out = append(out, f)
+			}
 		case "ccm":
 			if f.Parameter == "fir" {
 				out = append(out, f)

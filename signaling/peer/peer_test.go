@@ -449,7 +449,7 @@ func TestBatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := newBatchConn(u)
-		c.noGSO.Store(c.noGSO.Load() || !gso)
+		c.noGSO = c.noGSO || !gso
 		c.register(7)
 		to := rx.LocalAddr().(*net.UDPAddr).AddrPort()
 		to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())

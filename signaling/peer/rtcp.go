@@ -17,7 +17,8 @@ type link struct {
 	delivered, dropped uint64
 	badAt              time.Time
 	lastPLI            time.Time
-	askedAt            time.Time // when the source was last asked for a key frame
+	pliGap             time.Duration // how long further requests are not heard
+	askedAt            time.Time     // when the source was last asked for a key frame
 }
 
 // Link is a snapshot of a viewer's connection.
@@ -53,7 +54,8 @@ const (
 	badLoss    = 13 // of 256: 5 %
 	badJitter  = 30 * time.Millisecond
 	goodAgain  = 30 * time.Second
-	pliGap     = 300 * time.Millisecond
+	minPLIGap  = 300 * time.Millisecond
+	maxPLIGap  = 5 * time.Second
 	maxNackRun = 512 // packets sent again for one feedback packet
 )
 
@@ -77,11 +79,25 @@ func (v *Viewer) readRTCP(s *sender) {
 	}
 }
 
+// feedback takes one packet. pion hands a compound to the reader of every SSRC
+// in it, so what is about another track comes along.
 func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
+	mine := s.ssrcNow()
 	switch p := p.(type) {
-	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-		v.needKey(now)
+	case *rtcp.PictureLossIndication:
+		if p.MediaSSRC == mine {
+			v.needKey(now)
+		}
+	case *rtcp.FullIntraRequest:
+		for _, e := range p.FIR {
+			if e.SSRC == mine {
+				v.needKey(now)
+			}
+		}
 	case *rtcp.TransportLayerNack:
+		if p.MediaSSRC != mine {
+			return
+		}
 		v.mu.Lock()
 		v.link.nacks++
 		rtt := v.link.rtt
@@ -98,6 +114,9 @@ func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
 			}
 		}
 	case *rtcp.TransportLayerCC:
+		if p.MediaSSRC != mine {
+			return
+		}
 		got, lost := deliveries(p)
 		v.mu.Lock()
 		v.link.delivered += got
@@ -105,7 +124,7 @@ func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
 		v.mu.Unlock()
 	case *rtcp.ReceiverReport:
 		for _, r := range p.Reports {
-			if r.SSRC == s.ssrcNow() {
+			if r.SSRC == mine {
 				v.received(r, s, now)
 			}
 		}
@@ -119,20 +138,24 @@ func (v *Viewer) needKey(now time.Time) {
 	v.mu.Lock()
 	v.link.plis++
 	since := now.Sub(v.link.lastPLI)
-	if since >= pliGap {
-		v.link.lastPLI = now
+	if v.link.pliGap == 0 || since > 2*maxPLIGap {
+		v.link.pliGap = minPLIGap
 	}
-	ask := now.Sub(v.link.askedAt) > 2*time.Second
-	v.mu.Unlock()
-	if since < pliGap {
+	if since < v.link.pliGap {
+		v.mu.Unlock()
 		return
 	}
-	st := v.lease.Stream()
-	if ask && st.CanRequestKey() {
-		v.mu.Lock()
+	// Going back floods a link that is too narrow already: ever less often,
+	// until it has been quiet.
+	v.link.lastPLI, v.link.pliGap = now, min(2*v.link.pliGap, maxPLIGap)
+	src := v.source.Load()
+	ask := src != nil && src.CanRequestKey() && now.Sub(v.link.askedAt) > 2*time.Second
+	if ask {
 		v.link.askedAt = now
-		v.mu.Unlock()
-		st.RequestKey()
+	}
+	v.mu.Unlock()
+	if ask {
+		src.RequestKey()
 		return
 	}
 	v.rewind.Store(true)
@@ -140,10 +163,11 @@ func (v *Viewer) needKey(now time.Time) {
 
 // received takes a report block (RFC 3550 section 6.4.1).
 func (v *Viewer) received(r rtcp.ReceptionReport, s *sender, now time.Time) {
+	rate := time.Duration(s.rate()) // not under our lock: a write may hold the sender's
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.link.lost = r.FractionLost
-	v.link.jitter = time.Duration(r.Jitter) * time.Second / time.Duration(s.rate())
+	v.link.jitter = time.Duration(r.Jitter) * time.Second / rate
 	if r.LastSenderReport != 0 {
 		d := uint32(ntp(now)>>16) - r.LastSenderReport - r.Delay
 		if rtt := time.Duration(d) * time.Second / 65536; rtt < 10*time.Second {

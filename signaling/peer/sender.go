@@ -77,7 +77,10 @@ func newSender(kind webrtc.RTPCodecType, o *offer, conn *batchConn, twcc, delay 
 	s := &sender{
 		kind: kind, conn: conn, twcc: twcc, delay: delay,
 		rtx: o.rtx, usable: map[uint8]bool{},
-		seq: uint16(rand.Uint32()), rtxSeq: uint16(rand.Uint32()),
+		// Below 2^15, or a first packet that is lost just before the wrap
+		// leaves the receiver with another rollover counter (RFC 3711
+		// section 3.3.1).
+		seq: uint16(rand.Uint32() & 0x7fff), rtxSeq: uint16(rand.Uint32() & 0x7fff),
 	}
 	s.clock.base = rand.Uint32()
 	s.offered = o.audio
@@ -200,6 +203,7 @@ func (s *sender) write(f *media.Frame, t media.Track, pt uint8) (int, uint32, er
 	d := s.delay.Load()
 	s.extBuf.playout = [3]byte{byte(d >> 16), byte(d >> 8), byte(d)}
 	s.hdr.PayloadType, s.hdr.Timestamp = pt, ts
+	var first error
 	for i, p := range payloads {
 		s.hdr.SequenceNumber = s.seq
 		s.hdr.Marker = i == len(payloads)-1 && s.kind == webrtc.RTPCodecTypeVideo
@@ -212,14 +216,16 @@ func (s *sender) write(f *media.Frame, t media.Track, pt uint8) (int, uint32, er
 			}
 		}
 		s.seq++
-		if _, err := s.writer.WriteRTP(&s.hdr, p); err != nil {
-			return i, ts, err
+		// A frame is never cut short: what could not be sent now (ICE is just
+		// changing its way) leaves a gap that the receiver can ask for.
+		if _, err := s.writer.WriteRTP(&s.hdr, p); err != nil && first == nil {
+			first = err
 		}
 		s.stats.Bytes += uint64(len(p))
 	}
 	s.stats.Packets += uint64(len(payloads))
 	s.stats.Frames++
-	return len(payloads), ts, nil
+	return len(payloads), ts, first
 }
 
 // resend answers a NACK (RFC 4585 section 6.2.1) by RTX (RFC 4588), or with the
@@ -294,6 +300,10 @@ func (s *sender) snapshot() SenderStats {
 	return s.stats
 }
 
+// maxGap is the longest pause that RTP time shows. A camera may be away for a
+// night, but half of the 32 bits are 6.6 hours, and then time would run backwards.
+const maxGap = time.Minute
+
 // rtpClock turns presentation times into RTP timestamps that always grow.
 type rtpClock struct {
 	base    uint32
@@ -313,7 +323,7 @@ func (c *rtpClock) stamp(pts time.Duration, arrived time.Time, rate int) uint32 
 	if !c.started {
 		c.started, c.rate, c.origin, c.last = true, rate, pts, c.base-1
 	}
-	if rate != c.rate {
+	if rate != c.rate || pts-c.lastPTS > maxGap && !c.lastArr.IsZero() {
 		c.rebase(pts, arrived, rate)
 	}
 	ts := c.base + ticks(pts-c.origin, rate)
@@ -334,6 +344,7 @@ func (c *rtpClock) rebase(pts time.Duration, arrived time.Time, rate int) {
 	if c.lastArr.IsZero() || gap < time.Millisecond {
 		gap = time.Millisecond
 	}
+	gap = min(gap, maxGap)
 	c.base = c.last + ticks(gap, rate)
 	c.origin, c.rate = pts, rate
 }

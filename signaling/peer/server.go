@@ -70,8 +70,8 @@ type Server struct {
 	byAddr  map[string]int
 	extra   []netip.AddrPort // ExtraAddresses, looked up
 	closed  bool
-	wg      sync.WaitGroup     // viewers, followNames and dropStuck
-	cancel  context.CancelFunc // ends the latter two
+	wg      sync.WaitGroup     // viewers and followNames
+	cancel  context.CancelFunc // ends followNames
 }
 
 // New opens the sockets. Close releases them.
@@ -105,7 +105,6 @@ func New(o Options) (*Server, error) {
 	if len(o.ExtraAddresses) > 0 {
 		s.wg.Go(func() { s.followNames(ctx) })
 	}
-	s.wg.Go(func() { s.dropStuck(ctx) })
 	return s, nil
 }
 
@@ -178,30 +177,6 @@ func (s *Server) Viewers() int {
 	return len(s.viewers)
 }
 
-// stuckAfter is how long one write may take, over TCP to a client that reads
-// nothing but answers to ICE.
-const stuckAfter = 10 * time.Second
-
-// dropStuck ends viewers that take nothing any more.
-func (s *Server) dropStuck(ctx context.Context) {
-	tick := time.NewTicker(stuckAfter / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			s.mu.Lock()
-			for v := range s.viewers {
-				if since := v.busy.Load(); since != 0 && now.Sub(time.Unix(0, since)) > stuckAfter {
-					v.cancel()
-				}
-			}
-			s.mu.Unlock()
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // admit counts a viewer in, or says why not.
 func (s *Server) admit(v *Viewer, remote string) error {
 	s.mu.Lock()
@@ -272,7 +247,24 @@ func (l lowLatencyListener) Accept() (net.Conn, error) {
 		_ = t.SetNoDelay(true)
 		_ = limitUnsent(t) // an old kernel without it has a longer queue, no more
 	}
-	return c, nil
+	return boundedConn{c}, nil
+}
+
+// boundedConn ends a connection that takes nothing for a while: pion sets no
+// deadline, and a viewer that hangs in a write can neither jump nor be closed.
+type boundedConn struct{ net.Conn }
+
+const tcpWriteTimeout = 5 * time.Second
+
+func (c boundedConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		_ = c.Close() // after a part of a packet the framing is lost
+	}
+	return n, err
 }
 
 // loopback reports whether a Host header or address means this machine.

@@ -25,10 +25,16 @@ const (
 	maxLag = 200 * time.Millisecond
 	// connectTimeout is how long an answered offer may stay unused.
 	connectTimeout = 30 * time.Second
-	// burst bounds what is sent without a pause while a viewer catches up:
-	// receive buffers of browsers hold about a megabyte.
-	burst      = 128 // packets
-	burstPause = 2 * time.Millisecond
+	// While a viewer catches up, a pause follows every burst, so that a group
+	// of pictures leaves at catchUp: receive buffers of browsers hold about a
+	// megabyte, and Wi-Fi carries no more.
+	burst   = 32 << 10 // bytes
+	catchUp = 60e6     // bit/s
+	// askGap is how often one late viewer may ask the source for a key frame.
+	askGap = 5 * time.Second
+	// maxCandidates bounds what one ICE generation may name: each is an
+	// address that we send checks to.
+	maxCandidates = 64
 )
 
 // ViewOptions describe a viewer that wants to connect.
@@ -56,17 +62,18 @@ type Viewer struct {
 	audio  *sender // nil if the offer has no audio
 	twcc   atomic.Uint32
 	delay  atomic.Uint32
-	rewind atomic.Bool  // a decoder asked for a new start
-	busy   atomic.Int64 // since when a write is under way, unix ns; 0: none
+	rewind atomic.Bool                   // a decoder asked for a new start
+	source atomic.Pointer[stream.Stream] // what the video is sent from
 	cancel context.CancelFunc
 	done   chan struct{}
 	up     chan struct{} // closed when connected
 	upOnce sync.Once
 
-	mu      sync.Mutex
-	clock   Clock
-	link    link
-	problem error
+	mu         sync.Mutex
+	clock      Clock
+	link       link
+	problem    error
+	candidates int // of this ICE generation
 }
 
 // Clock ties a picture that was sent to the time it was taken, so that a page
@@ -110,6 +117,7 @@ func (s *Server) View(ctx context.Context, o ViewOptions) (*Viewer, string, erro
 			_ = v.pc.Close()
 		}
 		lease.Release()
+		close(v.done)
 		s.dismiss(v, o.Remote)
 		return nil, "", err
 	}
@@ -196,9 +204,16 @@ func (v *Viewer) answer(ctx context.Context, offer string) (string, error) {
 
 // Renegotiate answers a further offer on the same connection: an ICE restart.
 func (v *Viewer) Renegotiate(ctx context.Context, offer string) (string, error) {
-	if len(offer) > MaxOffer {
-		return "", fmt.Errorf("%w: %d bytes; at most %d are read", ErrBadOffer, len(offer), MaxOffer)
+	o, err := parseOffer(offer)
+	if err != nil {
+		return "", err
 	}
+	if o.hasVideo != v.offer.hasVideo || o.hasAudio != v.offer.hasAudio {
+		return "", fmt.Errorf("%w: a further offer must have the sections of the first: make a new connection", ErrBadOffer)
+	}
+	v.mu.Lock()
+	v.candidates = 0
+	v.mu.Unlock()
 	return v.answer(ctx, offer)
 }
 
@@ -207,6 +222,13 @@ func (v *Viewer) Renegotiate(ctx context.Context, offer string) (string, error) 
 func (v *Viewer) AddCandidate(c, mid string, line *uint16) error {
 	if len(c) > 1024 {
 		return fmt.Errorf("%w: candidate of %d bytes", ErrBadOffer, len(c))
+	}
+	v.mu.Lock()
+	v.candidates++
+	n := v.candidates
+	v.mu.Unlock()
+	if n > maxCandidates {
+		return fmt.Errorf("%w: more than %d candidates", ErrBadOffer, maxCandidates)
 	}
 	if strings.Contains(c, ".local") {
 		return nil // the browser's checks reach us; its mDNS name need not be looked up
@@ -255,7 +277,6 @@ func (v *Viewer) setProblem(err error) {
 
 // run owns everything that the viewer has started.
 func (v *Viewer) run(ctx context.Context) {
-	defer close(v.done)
 	var wg sync.WaitGroup
 	if v.video != nil {
 		wg.Go(func() { v.readRTCP(v.video) })
@@ -278,6 +299,7 @@ func (v *Viewer) run(ctx context.Context) {
 	wg.Wait()
 	v.lease.Release()
 	v.srv.dismiss(v, v.opts.Remote)
+	close(v.done)
 	if v.opts.Closed != nil {
 		v.opts.Closed()
 	}
@@ -301,11 +323,11 @@ var errReplan = errors.New("tracks changed")
 // watch sends the camera for as long as there is one, whatever it turns into.
 func (v *Viewer) watch(ctx context.Context) error {
 	for {
-		ts, err := v.lease.Hub().WaitTracks(ctx)
-		if err != nil {
+		if _, err := v.lease.Hub().WaitTracks(ctx); err != nil {
 			return err
 		}
-		if err := v.follow(ctx, ts); !errors.Is(err, errReplan) {
+		ts, epoch := v.lease.Hub().Tracks()
+		if err := v.follow(ctx, ts, epoch); !errors.Is(err, errReplan) {
 			return err
 		}
 	}
@@ -313,8 +335,9 @@ func (v *Viewer) watch(ctx context.Context) error {
 
 // follow sends one epoch: what the browser can take as it is, the rest from the
 // camera's derived stream.
-func (v *Viewer) follow(ctx context.Context, ts media.Tracks) error {
-	p := plan{hub: v.lease.Hub(), stream: v.lease.Stream(), video: -1, audio: -1, replan: true}
+func (v *Viewer) follow(ctx context.Context, ts media.Tracks, epoch uint32) error {
+	p := plan{hub: v.lease.Hub(), stream: v.lease.Stream(), video: -1, audio: -1, epoch: epoch}
+	v.setProblem(nil)
 	if i := ts.Video(); i >= 0 && v.video != nil {
 		if pt, ok := v.video.payloadType(ts[i]); ok {
 			p.video, p.videoPT = i, pt
@@ -338,18 +361,22 @@ func (v *Viewer) transcoded(ctx context.Context, t media.Track) func() {
 		v.setProblem(fmt.Errorf("%w: the camera sends %s, the viewer takes neither that nor H264", ErrNoCodec, t.Codec))
 		return nil
 	}
-	lease, err := v.opts.Camera.LeaseDerived("h264", "")
-	if err != nil {
-		v.setProblem(err)
-		return nil
-	}
-	v.setProblem(nil)
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer lease.Release()
-		if _, err := lease.Hub().WaitTracks(ctx); err == nil {
-			_ = v.pump(ctx, plan{hub: lease.Hub(), stream: lease.Stream(), video: 0, videoPT: pt, audio: -1})
+		for {
+			lease, err := v.opts.Camera.LeaseDerived("h264", "")
+			v.setProblem(err)
+			if err == nil {
+				if _, err = lease.Hub().WaitTracks(ctx); err == nil {
+					err = v.pump(ctx, plan{hub: lease.Hub(), stream: lease.Stream(), video: 0, videoPT: pt, audio: -1})
+				}
+				lease.Release()
+			}
+			if pause(ctx, time.Second) != nil {
+				return
+			}
+			v.srv.log.Debug("transcoded stream ended, again", "camera", v.opts.Camera.ID(), "error", err)
 		}
 	})
 	return func() { cancel(); wg.Wait() }
@@ -361,74 +388,76 @@ type plan struct {
 	stream           *stream.Stream
 	video, audio     int // track index, or -1
 	videoPT, audioPT uint8
-	replan           bool // end when the epoch changes
+	epoch            uint32 // the plan ends when another begins; 0: it does not
 }
 
 func (v *Viewer) pump(ctx context.Context, p plan) error {
 	cur := p.hub.NewCursor(hub.CursorOptions{MaxLag: maxLag})
-	var epoch uint32
-	var inBurst int
-	var reported time.Time
-	fresh := true
+	if p.video >= 0 {
+		v.source.Store(p.stream)
+	}
+	var reported, asked time.Time
+	sent, fresh, caughtUp := 0, true, true
 	for {
 		f, err := cur.Try()
 		if f == nil && err == nil {
-			inBurst = 0
+			sent, caughtUp = 0, true
 			f, err = cur.Next(ctx)
 		}
 		if err != nil {
 			return err
 		}
-		if epoch == 0 {
-			epoch = f.Epoch
-		}
-		if p.replan && f.Epoch != epoch {
+		if p.epoch != 0 && f.Epoch != p.epoch {
 			return errReplan
 		}
-		if cur.Behind() {
+		now := time.Now()
+		// A viewer whose link never carries the stream must not cost the
+		// others a key frame twice a second.
+		if cur.Behind() && caughtUp && now.Sub(asked) > askGap {
+			asked, caughtUp = now, false
 			p.stream.RequestKey()
 		}
 		t := cur.Tracks()[f.Track]
-		n := 0
-		v.busy.Store(time.Now().UnixNano())
 		switch f.Track {
 		case p.video:
 			if v.rewind.CompareAndSwap(true, false) && !f.Key && cur.Rewind() {
 				continue
 			}
-			n, err = v.sendVideo(f, t, p.videoPT, fresh)
+			err = v.sendVideo(f, t, p.videoPT, fresh)
 			fresh = false
+			sent += f.Size()
 		case p.audio:
-			n, _, err = v.audio.write(f, t, p.audioPT)
+			_, _, err = v.audio.write(f, t, p.audioPT)
 		}
-		v.busy.Store(0)
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		// Other errors are of this packet's way (no route for a moment):
 		// ICE decides when the connection is gone.
-		if inBurst += n; inBurst > burst {
-			inBurst = 0
-			if err := pause(ctx, burstPause); err != nil {
+		if sent > burst {
+			if err := pause(ctx, time.Duration(sent)*8*time.Second/catchUp); err != nil {
 				return err
 			}
+			sent = 0
 		}
-		if now := time.Now(); now.Sub(reported) >= time.Second {
+		if now.Sub(reported) >= time.Second {
 			reported = now
 			v.sendReports(now)
 		}
 	}
 }
 
-func (v *Viewer) sendVideo(f *media.Frame, t media.Track, pt uint8, fresh bool) (int, error) {
+func (v *Viewer) sendVideo(f *media.Frame, t media.Track, pt uint8, fresh bool) error {
 	if fresh {
 		v.video.newClock(f, t.ClockRate)
 	}
 	n, ts, err := v.video.write(f, t, pt)
-	v.mu.Lock()
-	v.clock = Clock{RTP: ts, Rate: t.ClockRate, Captured: f.Captured}
-	v.mu.Unlock()
-	return n, err
+	if n > 0 {
+		v.mu.Lock()
+		v.clock = Clock{RTP: ts, Rate: t.ClockRate, Captured: f.Captured}
+		v.mu.Unlock()
+	}
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -172,8 +172,7 @@ func (h *Handler) Patch(w http.ResponseWriter, r *http.Request, camera, id strin
 	restart := frag.ufrag != "" && (frag.ufrag != ufrag || frag.pwd != pwd)
 	match := r.Header.Get("If-Match")
 	switch {
-	case restart && match != "*" && match != "" && match != `"`+s.etag+`"`,
-		!restart && match != "" && match != "*" && match != `"`+s.etag+`"`:
+	case match != "" && match != "*" && match != `"`+s.etag+`"`:
 		// RFC 9725 section 4.3.1.1: candidates of an older ICE session.
 		fail(w, http.StatusPreconditionFailed, "the ETag is of an older ICE session")
 		return

@@ -161,7 +161,7 @@ func (a *app) buildServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := server.Options{Gate: a.gate, Log: a.log, Rewrite: mjpeg.Rewrite, App: pages}
+	o := server.Options{Gate: a.gate, Log: a.log, Rewrite: mjpeg.Rewrite, App: pages, Drain: stopTimeout / 2}
 	if a.media != nil {
 		o.WHEP = whep.New(whep.Options{Registry: a.reg, Peer: a.media, Log: a.log})
 		o.Signal = ws.New(ws.Options{Registry: a.reg, Peer: a.media, Log: a.log, Context: ctx})
@@ -182,10 +182,13 @@ func (a *app) buildServer(ctx context.Context) error {
 
 // listen opens the listeners of the configuration.
 func (a *app) listen(ctx context.Context) error {
-	a.http = &unit{ctx: ctx, start: a.startHTTP}
-	a.https = &unit{ctx: ctx, start: a.startHTTPS}
-	a.rtsp = &unit{ctx: ctx, start: a.startRTSP}
-	a.websocket = &unit{ctx: ctx, start: a.startWebSocket}
+	unit := func(start func(context.Context) (service, error), want func() string) *unit {
+		return &unit{ctx: ctx, start: start, want: want, log: a.log}
+	}
+	a.http = unit(a.startHTTP, func() string { return a.conf.HTTP.Address })
+	a.https = unit(a.startHTTPS, func() string { return a.conf.HTTPS.Address })
+	a.rtsp = unit(a.startRTSP, func() string { return a.conf.RTSP.Address })
+	a.websocket = unit(a.startWebSocket, func() string { return a.conf.WebSocket.Address })
 	for _, u := range a.units() {
 		if err := u.restart(); err != nil {
 			return err
@@ -291,19 +294,25 @@ func (a *app) stop() error {
 	done := make(chan error, 1)
 	go func() {
 		var wg sync.WaitGroup
-		errs := make([]error, len(a.units()))
-		for i, u := range a.units() {
-			wg.Go(func() { errs[i] = u.stop() })
+		var mu sync.Mutex
+		var all error
+		note := func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = errors.Join(all, err)
+		}
+		for _, u := range a.units() {
+			wg.Go(func() { note(u.stop()) })
+		}
+		if a.media != nil {
+			wg.Go(func() { note(a.media.Close()) })
 		}
 		wg.Wait()
 		a.reg.Close()
-		if a.media != nil {
-			errs = append(errs, a.media.Close())
-		}
 		if a.kept != nil {
-			errs = append(errs, a.kept.Close())
+			note(a.kept.Close())
 		}
-		done <- errors.Join(errs...)
+		done <- all
 	}()
 	select {
 	case err := <-done:
@@ -324,6 +333,8 @@ type service struct {
 type unit struct {
 	ctx   context.Context
 	start func(context.Context) (service, error)
+	want  func() string // the address of the configuration
+	log   *slog.Logger
 
 	mu     sync.Mutex // guards addr
 	addr   string
@@ -347,16 +358,25 @@ func (u *unit) setAddress(s string) {
 	u.addr = s
 }
 
-// restart ends what runs and starts it anew.
+// restart replaces what runs by what the configuration now says. The new one is
+// opened before the old one is closed, so that a mistake costs nobody the page
+// on which it could be seen; only where both want the same port the old one
+// must go first.
 func (u *unit) restart() error {
-	if err := u.stop(); err != nil {
-		return err
+	if u.cancel != nil && samePort(u.address(), u.want()) {
+		if err := u.stop(); err != nil {
+			u.log.Warn("a listener had ended badly", "error", err)
+		}
 	}
 	ctx, cancel := context.WithCancel(u.ctx)
 	s, err := u.start(ctx)
-	if err != nil || s.run == nil {
+	if err != nil {
 		cancel()
 		return err
+	}
+	if s.run == nil { // switched off
+		cancel()
+		return u.stop()
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.run() }()
@@ -365,9 +385,18 @@ func (u *unit) restart() error {
 		cancel()
 		return <-done
 	}
+	if err := u.stop(); err != nil {
+		u.log.Warn("a listener had ended badly", "error", err)
+	}
 	u.setAddress(addr.String())
 	u.cancel, u.done = cancel, done
 	return nil
+}
+
+func samePort(a, b string) bool {
+	_, p, err1 := net.SplitHostPort(a)
+	_, q, err2 := net.SplitHostPort(b)
+	return err1 == nil && err2 == nil && p == q
 }
 
 func (u *unit) stop() error {
