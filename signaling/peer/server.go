@@ -247,17 +247,20 @@ func (l lowLatencyListener) Accept() (net.Conn, error) {
 		_ = t.SetNoDelay(true)
 		_ = limitUnsent(t) // an old kernel without it has a longer queue, no more
 	}
-	return boundedConn{c}, nil
+	return boundedConn{c, tcpWriteTimeout}, nil
 }
 
 // boundedConn ends a connection that takes nothing for a while: pion sets no
 // deadline, and a viewer that hangs in a write can neither jump nor be closed.
-type boundedConn struct{ net.Conn }
+type boundedConn struct {
+	net.Conn
+	patience time.Duration
+}
 
 const tcpWriteTimeout = 5 * time.Second
 
 func (c boundedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
 		return 0, err
 	}
 	n, err := c.Conn.Write(p)
