@@ -61,6 +61,9 @@ type Camera struct {
 // HTTP is the plain HTTP listener.
 type HTTP struct {
 	Address string `json:"address" help:"TCP address to listen on; \"\" switches it off." check:"address"`
+	// Hosts are names under which browsers may reach Camwire, beside its
+	// addresses, its own name and those that only exist in local networks.
+	Hosts []string `json:"hosts" help:"Further host names that Camwire is reached by, for example that of a reverse proxy." check:"host" apply:"live"`
 }
 
 // HTTPS is the TLS listener. Without Cert and Key Camwire's own CA issues the

@@ -168,7 +168,8 @@ func (g *Gate) CheckHost(r *http.Request) error {
 
 // hostAllowed knows the names that a stranger cannot own: addresses, names
 // without a dot, and the endings that are never delegated in the public DNS
-// (RFC 6761, RFC 6762, RFC 8375, and .internal by ICANN).
+// (RFC 6761, RFC 6762, RFC 8375, .internal and .home by ICANN; .lan and
+// .localdomain are what routers use and nobody has).
 func hostAllowed(host, hostname string, names []string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -176,7 +177,7 @@ func hostAllowed(host, hostname string, names []string) bool {
 	if !strings.Contains(host, ".") {
 		return true
 	}
-	for _, end := range []string{".localhost", ".local", ".home.arpa", ".internal"} {
+	for _, end := range []string{".localhost", ".local", ".home.arpa", ".internal", ".lan", ".home", ".localdomain"} {
 		if strings.HasSuffix(host, end) {
 			return true
 		}

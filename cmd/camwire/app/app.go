@@ -240,7 +240,9 @@ func (a *app) startHTTPS(ctx context.Context) (service, error) {
 	if c.Address == "" {
 		return service{}, nil
 	}
-	m, err := tlscert.New(tlscert.Options{Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, Log: a.log})
+	m, err := tlscert.New(tlscert.Options{
+		Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, ExtraNames: a.conf.HTTP.Hosts, Log: a.log,
+	})
 	if err != nil {
 		return service{}, fmt.Errorf("https: %w", err)
 	}

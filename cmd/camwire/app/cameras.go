@@ -177,6 +177,7 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 	if ch.Empty() {
 		return
 	}
+	before := a.conf
 	a.conf = next
 	if len(ch.Added)+len(ch.Removed)+len(ch.Changed) > 0 {
 		a.setCameras(next)
@@ -195,7 +196,10 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 		var err error
 		switch k {
 		case "http":
-			err = a.http.restart()
+			err = a.gate.SetPolicy(policy(next))
+			if err == nil && before.HTTP.Address != next.HTTP.Address {
+				err = a.http.restart()
+			}
 		case "https":
 			err = a.https.restart()
 		case "websocket":
@@ -231,7 +235,7 @@ func keepBroken(next, before []config.Camera, problems []config.Problem) []confi
 }
 
 func policy(c config.Config) auth.Policy {
-	p := auth.Policy{}
+	p := auth.Policy{Hosts: c.HTTP.Hosts}
 	for _, s := range c.Auth.Anonymous {
 		p.Anonymous = append(p.Anonymous, auth.Permission(s))
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -50,6 +51,9 @@ func (a *app) greet(first bool) {
 		for _, u := range BaseURLs(a.http.address()) {
 			fmt.Fprintf(w, "    %s\n", auth.Link(u, a.token))
 		}
+	}
+	if _, port, err := net.SplitHostPort(a.https.address()); err == nil {
+		fmt.Fprintf(w, "\n  HTTPS is on port %s; browsers trust it once they know %s.\n", port, filepath.Join(a.conf.DataDir, "tls", "ca.crt"))
 	}
 	var ids []string
 	for _, s := range a.reg.List() {
