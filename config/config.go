@@ -63,7 +63,9 @@ type HTTP struct {
 	Address string `json:"address" help:"TCP address to listen on; \"\" switches it off." check:"address"`
 	// Hosts are names under which browsers may reach Camwire, beside its
 	// addresses, its own name and those that only exist in local networks.
-	Hosts []string `json:"hosts" help:"Further host names that Camwire is reached by, for example that of a reverse proxy." check:"host" apply:"live"`
+	// Origins are those of other pages that may use the server from a browser.
+	Origins []string `json:"origins" help:"Pages of other origins that may use Camwire from a browser, such as a dashboard: http://mainsail.local." check:"origin" apply:"live"`
+	Hosts   []string `json:"hosts" help:"Further host names that Camwire is reached by, for example that of a reverse proxy." check:"host" apply:"live"`
 }
 
 // HTTPS is the TLS listener. Without Cert and Key Camwire's own CA issues the

@@ -131,6 +131,11 @@ func check(name, s string) (message, hint string) {
 		if !validHost(s) {
 			return fmt.Sprintf("%q is neither an IP address nor a host name", printable(s)), "write it without scheme and port"
 		}
+	case "origin":
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != s {
+			return fmt.Sprintf("%q is no origin", printable(s)), "write scheme, host and port if it is not the usual one: http://mainsail.local:81"
+		}
 	case "ice":
 		return checkICE(s)
 	}

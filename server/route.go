@@ -166,7 +166,9 @@ func (s *Server) guard(rt Route) gin.HandlerFunc {
 		}
 		camera := find(c)
 		c.Set(cameraKey, camera)
-		id, err := s.opts.Gate.Authorize(auth.FromRequest(c.Request), rt.Perm, camera)
+		creds := auth.FromRequest(c.Request)
+		creds.Foreign = creds.Foreign && !s.opts.Gate.AllowedOrigin(c.Request.Header.Get("Origin"))
+		id, err := s.opts.Gate.Authorize(creds, rt.Perm, camera)
 		if err != nil {
 			Fail(c, err)
 			return

@@ -130,6 +130,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 		r.Body = &timedBody{ReadCloser: r.Body, rc: rc}
 	}
+	if s.cors(w, r) {
+		return
+	}
 	if s.opts.Rewrite != nil {
 		s.opts.Rewrite(r)
 	}

@@ -125,6 +125,9 @@ type Policy struct {
 	Anonymous []Permission
 	// Hosts are further host names that this server goes by, without port.
 	Hosts []string
+	// Origins are those of other pages that may use this server, exactly as
+	// browsers write them: "http://mainsail.local", "https://x.example:81".
+	Origins []string
 }
 
 // Gate answers Authorize. All methods may be called from any goroutine.
@@ -169,9 +172,14 @@ func New(o Options) (*Gate, error) {
 	return g, g.SetPolicy(o.Policy)
 }
 
+// AllowedOrigin reports whether pages of that origin are named in the policy.
+func (g *Gate) AllowedOrigin(origin string) bool {
+	return origin != "" && slices.Contains(g.policy.Load().Origins, origin)
+}
+
 // SetPolicy replaces the policy for all requests to come.
 func (g *Gate) SetPolicy(p Policy) error {
-	n := Policy{Anonymous: slices.Clone(p.Anonymous)}
+	n := Policy{Anonymous: slices.Clone(p.Anonymous), Origins: slices.Clone(p.Origins)}
 	for _, a := range p.Anonymous {
 		if !a.Valid() {
 			return fmt.Errorf("auth: unknown permission %q: use view, publish, control, playback or admin", a)

@@ -235,7 +235,7 @@ func keepBroken(next, before []config.Camera, problems []config.Problem) []confi
 }
 
 func policy(c config.Config) auth.Policy {
-	p := auth.Policy{Hosts: c.HTTP.Hosts}
+	p := auth.Policy{Hosts: c.HTTP.Hosts, Origins: c.HTTP.Origins}
 	for _, s := range c.Auth.Anonymous {
 		p.Anonymous = append(p.Anonymous, auth.Permission(s))
 	}
