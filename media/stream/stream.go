@@ -246,7 +246,9 @@ func (s *Stream) supervise(ctx context.Context) {
 		if now == nil && !run && s.opts.OnDemand && s.policy.leases == 0 {
 			s.hub.Clear() // nothing old for the next viewer
 		}
-		s.noteState()
+		if ctx.Err() == nil {
+			s.noteState() // a camera that is taken away has no state
+		}
 		unused := s.parent != nil && now == nil && s.policy.leases == 0 && !s.policy.idleSince.IsZero()
 		s.mu.Unlock()
 		if now == nil && (ctx.Err() != nil || unused && s.parent.forget(s)) {

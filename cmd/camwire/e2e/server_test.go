@@ -73,8 +73,8 @@ type server struct {
 }
 
 // start runs a server with a configuration file until the test ends. Conf is
-// the rest of the file beside the listeners; a webrtc: section in it replaces
-// ours.
+// the rest of the file beside the listeners; a webrtc: or https: section in it
+// replaces ours.
 func start(t *testing.T, conf string) *server {
 	t.Helper()
 	s := &server{dir: t.TempDir(), log: &logBuffer{}}
@@ -104,13 +104,15 @@ func start(t *testing.T, conf string) *server {
 func (s *server) configure(t *testing.T, conf string) {
 	t.Helper()
 	head := fmt.Sprintf(`http: { address: "127.0.0.1:%d" }
-https: { address: "" }
 rtsp: { address: "127.0.0.1:%d" }
 data_dir: data
 log: { level: debug, format: text }
 `, s.http, s.rtsp)
 	if !strings.Contains(conf, "webrtc:") {
 		head += fmt.Sprintf("webrtc: { address: \"127.0.0.1:%d\" }\n", s.webrtc)
+	}
+	if !strings.Contains(conf, "https:") {
+		head += "https: { address: \"\" }\n"
 	}
 	// As editors do it: whole, or not at all.
 	next := filepath.Join(s.dir, "camwire.yaml.new")
