@@ -20,6 +20,8 @@ endif
 
 NODE_BIN := $(CURDIR)/.tools/node/node_modules/.bin
 export PATH := $(NODE_BIN):$(PATH)
+# The linter's cache remembers paths: two clones must not share one.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/lint-cache
 # Where the tests with a USB camera keep their kernel.
 export CAMWIRE_VM_CACHE ?= $(CURDIR)/.tools/vm
 
