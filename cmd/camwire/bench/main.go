@@ -195,7 +195,7 @@ func (b *bench) delay() error {
 	for range 2 {
 		for i, x := range []struct{ page, whep string }{{p.page, p.whep}, {p.floorPage, p.floorWhep}} {
 			var ages []float64
-			if err := b.ask(map[string]any{"kind": "delay", "page": x.page, "whep": x.whep, "seconds": b.seconds / 2}, &ages); err != nil {
+			if err := b.ask(map[string]any{"kind": "delay", "page": x.page, "whep": x.whep, "seconds": 3 + b.seconds/2}, &ages); err != nil {
 				return err
 			}
 			all[i] = append(all[i], ages...)
