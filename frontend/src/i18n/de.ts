@@ -89,6 +89,6 @@ export const de: Messages = {
     busy: 'Meldet an',
     wrong: 'Dieses Token ist nicht gültig.',
     away: 'Camwire antwortet nicht. Versuche es gleich noch einmal.',
-    again: '`camwire token` auf dem Rechner, auf dem Camwire läuft, erzeugt ein neues.',
+    again: '`camwire token` auf dem Rechner, auf dem Camwire läuft, zeigt es wieder an.',
   },
 };

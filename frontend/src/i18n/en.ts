@@ -89,7 +89,7 @@ export const en = {
     busy: 'Signing in',
     wrong: 'This token is not valid.',
     away: 'Camwire does not answer. Try again in a moment.',
-    again: '`camwire token` on the machine that runs Camwire makes a new one.',
+    again: '`camwire token` on the machine that runs Camwire shows it again.',
   },
 };
 
