@@ -22,8 +22,6 @@ NODE_BIN := $(CURDIR)/.tools/node/node_modules/.bin
 export PATH := $(NODE_BIN):$(PATH)
 # The linter's cache remembers paths: two clones must not share one.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/lint-cache
-# Where the tests with a USB camera keep their kernel.
-export CAMWIRE_VM_CACHE ?= $(CURDIR)/.tools/vm
 
 LINT         := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 NODE_MODULES := frontend/node_modules/.package-lock.json
@@ -70,8 +68,9 @@ unit: deps $(NODE_MODULES)
 	go test -short -timeout 3m $(TESTFLAGS) ./...
 	cd frontend && npm run --silent test
 
+# The tests with a USB camera keep their kernel below .tools.
 race: deps-test
-	go test -race -timeout 12m $(TESTFLAGS) $$(go list ./... | grep -v '/cmd/camwire/e2e')
+	CAMWIRE_VM_CACHE='$(CURDIR)/.tools/vm' go test -race -timeout 12m $(TESTFLAGS) $$(go list ./... | grep -v '/cmd/camwire/e2e')
 	cd frontend && npm run --silent test
 
 e2e: build deps-test ## the end-to-end tests alone (TESTFLAGS='-v -run Name')
