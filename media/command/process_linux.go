@@ -52,6 +52,15 @@ func (g *group) signal(s unix.Signal) {
 	}
 }
 
+// release ends the use of the group and tells its number.
+func (g *group) release() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pgid := g.pgid
+	g.pgid = 0
+	return pgid
+}
+
 func (g *group) terminate() { g.signal(unix.SIGTERM) }
 func (g *group) kill()      { g.signal(unix.SIGKILL) }
 
@@ -65,8 +74,7 @@ func (g *group) reap(cmd *exec.Cmd) {
 		}
 	}
 	g.kill()
-	g.mu.Lock()
-	g.pgid = 0
-	g.mu.Unlock()
+	pgid := g.release()
 	_ = cmd.Wait() // its only news is the state
+	drained(pgid)
 }

@@ -38,6 +38,15 @@ func (g *group) signal(s syscall.Signal) {
 	}
 }
 
+// release ends the use of the group and tells its number.
+func (g *group) release() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pgid := g.pgid
+	g.pgid = 0
+	return pgid
+}
+
 func (g *group) terminate() { g.signal(syscall.SIGTERM) }
 func (g *group) kill()      { g.signal(syscall.SIGKILL) }
 
@@ -46,7 +55,5 @@ func (g *group) kill()      { g.signal(syscall.SIGKILL) }
 func (g *group) reap(cmd *exec.Cmd) {
 	_ = cmd.Wait() // its only news is the state
 	g.kill()
-	g.mu.Lock()
-	g.pgid = 0
-	g.mu.Unlock()
+	drained(g.release())
 }
