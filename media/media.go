@@ -32,12 +32,15 @@ const (
 	PCMU Codec = "PCMU"
 	PCMA Codec = "PCMA"
 	AAC  Codec = "AAC"
+	// L16 is uncompressed sound, 16 bits a sample, big-endian, channels
+	// interleaved (RFC 3551 section 4.5.11).
+	L16 Codec = "L16"
 )
 
 // Audio reports whether the codec carries sound.
 func (c Codec) Audio() bool {
 	switch c {
-	case Opus, PCMU, PCMA, AAC:
+	case Opus, PCMU, PCMA, AAC, L16:
 		return true
 	}
 	return false

@@ -27,6 +27,7 @@ var (
 	ErrTooMany     = errors.New("too many different sizes of this camera are in use: use one that others use too")
 	ErrNotPushable = errors.New("the camera has a source of its own: nothing can be published to it")
 	ErrPublished   = errors.New("somebody publishes to this camera already")
+	ErrTakenOver   = errors.New("another publisher has taken over this camera")
 	ErrDisabled    = errors.New("the camera is disabled in the configuration")
 )
 

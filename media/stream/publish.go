@@ -17,8 +17,17 @@ type PublishOptions struct {
 	Location string
 	// RequestKey asks the publisher for a key frame; may be nil.
 	RequestKey func()
+	// Low is a second, smaller rendering that the publisher sends of the same
+	// pictures (simulcast), for viewers whose link cannot carry the first one;
+	// nil if there is none.
+	Low media.Source
+	// Takeover ends the publication that holds the camera, if there is one,
+	// instead of being refused.
+	Takeover bool
+	// Yields lets any other publisher take over.
+	Yields bool
 	// Ended is called once when the publication is ended by somebody else:
-	// the camera was removed. It must not block. May be nil.
+	// the camera was removed, or taken over. It must not block. May be nil.
 	Ended func(error)
 }
 
@@ -57,22 +66,48 @@ func (r *Registry) Publish(id string, o PublishOptions) (*Publication, error) {
 	}
 	p := &Publication{s: s, opts: o}
 	p.norm = codec.NewNormalizer(published{p})
+	for {
+		before, err := s.attach(p)
+		if err == nil {
+			return p, nil
+		}
+		if before == nil || !o.Takeover && !before.opts.Yields {
+			return nil, err
+		}
+		before.end(ErrTakenOver)
+		o.Takeover = false // two that take over must not chase each other
+	}
+}
+
+// attach makes p the camera's publication, or tells which one is.
+func (s *Stream) attach(p *Publication) (*Publication, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return nil, fmt.Errorf("camera %q: %w", id, ErrClosed)
+		return nil, fmt.Errorf("camera %q: %w", s.id, ErrClosed)
 	case s.opts.Disabled:
-		return nil, fmt.Errorf("camera %q: %w", id, ErrDisabled)
+		return nil, fmt.Errorf("camera %q: %w", s.id, ErrDisabled)
 	case s.opts.Source != nil:
-		return nil, fmt.Errorf("camera %q: %w", id, ErrNotPushable)
+		return nil, fmt.Errorf("camera %q: %w", s.id, ErrNotPushable)
 	case s.pub != nil:
-		return nil, fmt.Errorf("camera %q: %w", id, ErrPublished)
+		return s.pub, fmt.Errorf("camera %q: %w", s.id, ErrPublished)
 	}
 	s.pub = p
-	s.opts.Type, s.opts.Location = o.Type, o.Location
+	s.opts.Type, s.opts.Location = p.opts.Type, p.opts.Location
 	s.noteState()
-	return p, nil
+	return nil, nil
+}
+
+// Low returns the smaller rendering that the camera's publisher sends beside
+// the main one, or nil.
+func (s *Stream) Low() media.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pub == nil {
+		return nil
+	}
+	return s.pub.opts.Low
 }
 
 var _ media.Sink = (*Publication)(nil)

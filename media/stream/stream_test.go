@@ -307,6 +307,50 @@ func TestPublish(t *testing.T) {
 	})
 }
 
+// TestTakeover: a publisher ends the one before it only when it is told to, or
+// when that one had said that it does not mind.
+func TestTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New(Config{})
+		defer r.Close()
+		ended := make(chan error, 3)
+		note := func(err error) { ended <- err }
+		first, err := r.Publish("cam", PublishOptions{Type: "mobile", Yields: true, Ended: note})
+		if err != nil {
+			t.Fatal(err)
+		}
+		low := &pictures{}
+		second, err := r.Publish("cam", PublishOptions{Type: "webrtc", Low: low, Ended: note})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrTakenOver) {
+			t.Error(err)
+		}
+		first.Close() // its owner's own end comes late and changes nothing
+		s, _ := r.Get("cam")
+		if s.Low() != low || s.Info().Type != "webrtc" {
+			t.Errorf("%+v", s.Info())
+		}
+		if _, err := r.Publish("cam", PublishOptions{}); !errors.Is(err, ErrPublished) {
+			t.Error(err)
+		}
+		third, err := r.Publish("cam", PublishOptions{Takeover: true, Ended: note})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrTakenOver) {
+			t.Error(err)
+		}
+		second.Start(media.Tracks{{Codec: media.JPEG, ClockRate: 90000}})
+		second.Write(&media.Frame{Key: true, Units: [][]byte{picture}})
+		if i := s.Info(); i.Frames != 0 || s.Low() != nil {
+			t.Errorf("%+v", i)
+		}
+		third.Close()
+	})
+}
+
 func TestRemoveEndsPublisherAndViewers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Config{})
