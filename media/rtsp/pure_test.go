@@ -1,7 +1,6 @@
 package rtsp
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -90,81 +89,6 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("%v: got %d %v, want %d %v", c.after, sum, due, c.sum, c.due)
 		}
 	}
-}
-
-func TestGuard(t *testing.T) {
-	type packet struct {
-		seq    uint16
-		ts     uint32
-		marker bool
-		want   verdict
-	}
-	for name, ps := range map[string][]packet{
-		"in order, over the wrap": {
-			{65534, 1, false, verdict{}}, {65535, 1, true, verdict{}}, {0, 2, true, verdict{}}, {1, 3, false, verdict{}},
-		},
-		"hole in a picture: the rest of it is dropped": {
-			{1, 10, false, verdict{}}, {3, 10, false, verdict{Lost: 1, Cut: true, Drop: true}},
-			{4, 10, true, verdict{Drop: true}}, {5, 11, true, verdict{}},
-		},
-		"end of a picture lost": {
-			{1, 10, false, verdict{}}, {4, 11, false, verdict{Lost: 2, Cut: true}}, {5, 11, true, verdict{}},
-		},
-		"whole pictures lost": {
-			{1, 10, true, verdict{}}, {9, 15, true, verdict{Lost: 7}}, {10, 16, true, verdict{}},
-		},
-		"hole over the wrap": {
-			{65535, 10, false, verdict{}}, {1, 10, true, verdict{Lost: 1, Cut: true, Drop: true}},
-		},
-		"sent twice": {
-			{5, 10, false, verdict{}}, {5, 10, false, verdict{Cut: true}},
-		},
-	} {
-		var g guard
-		for i, p := range ps {
-			if got := g.packet(p.seq, p.ts, p.marker); got != p.want {
-				t.Errorf("%s, packet %d: got %+v, want %+v", name, i, got, p.want)
-			}
-		}
-	}
-	var g guard
-	g.packet(1, 10, false)
-	g.giveUp(10)
-	if !g.packet(2, 10, false).Drop || g.packet(3, 11, false).Drop {
-		t.Error("giveUp must drop exactly the rest of that timestamp")
-	}
-}
-
-func TestWithoutSize(t *testing.T) {
-	for _, c := range []struct{ in, want []byte }{
-		{nil, nil},
-		{[]byte{0x30, 1, 2}, []byte{0x30, 1, 2}},          // has none
-		{[]byte{0x32, 2, 1, 2}, []byte{0x30, 1, 2}},       // one byte of size
-		{[]byte{0x36, 8, 1, 7}, []byte{0x34, 8, 7}},       // with extension
-		{[]byte{0x32, 0x82, 0, 1, 2}, []byte{0x30, 1, 2}}, // two bytes of size
-		{[]byte{0x32, 1, 1, 2, 3}, []byte{0x30, 1}},       // something behind
-		{[]byte{0x32, 9, 1}, []byte{0x30, 1}},             // too long: what is there
-		{[]byte{0x32}, nil},
-		{[]byte{0x36, 1}, nil},
-	} {
-		in := bytes.Clone(c.in)
-		if got := withoutSize(in); !bytes.Equal(got, c.want) {
-			t.Errorf("%x: got %x, want %x", c.in, got, c.want)
-		}
-		if !bytes.Equal(in, c.in) {
-			t.Errorf("%x: input modified", c.in)
-		}
-	}
-}
-
-func FuzzWithoutSize(f *testing.F) {
-	f.Add([]byte{0x32, 2, 1, 2})
-	f.Add([]byte{0x36, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if got := withoutSize(b); len(got) > len(b) || len(got) > 0 && len(b) > 0 && b[0]&2 != 0 && got[0]&2 != 0 {
-			t.Errorf("%x: %x", b, got)
-		}
-	})
 }
 
 func TestDuration(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"camwire/media"
+	"camwire/media/depacket"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
@@ -60,9 +61,9 @@ type input struct {
 	format format.Format
 	rate   int64
 	index  int
-	create func() (depacketizer, error)
-	depack depacketizer
-	guard  guard
+	create func() (depacket.Depacketizer, error)
+	depack depacket.Depacketizer
+	guard  depacket.Guard
 	ssrc   uint32
 	got    bool // a frame has come: what is broken from now on counts
 }
@@ -84,7 +85,7 @@ func NewReceiver(desc *description.Session, log *slog.Logger) (*Receiver, error)
 			continue
 		}
 		for _, f := range m.Formats {
-			t, create, ok := describe(f)
+			t, create, ok := depacket.Describe(f)
 			if !ok {
 				offered = append(offered, formatName(m, f))
 				continue
@@ -149,8 +150,8 @@ func (r *Receiver) Attach(s Session, sink media.Sink) error {
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrProtocol, in.format.Codec(), err)
 		}
-		in.depack, in.guard = d, guard{}
-		in.depack.cut()
+		in.depack, in.guard = d, depacket.Guard{}
+		in.depack.Cut()
 	}
 	r.session, r.sink = s, sink
 	r.lastTime = time.Now()
@@ -242,14 +243,14 @@ func (r *Receiver) packet(in *input, pkt *rtp.Packet) {
 		}
 	}()
 	in.ssrc = pkt.SSRC
-	v := in.guard.packet(pkt.SequenceNumber, pkt.Timestamp, pkt.Marker)
+	v := in.guard.Packet(pkt.SequenceNumber, pkt.Timestamp, pkt.Marker)
 	if v.Lost > 0 {
 		r.stats.Lost += uint64(v.Lost)
 		if sum, due := r.lossLog.Add(now, uint64(v.Lost)); due {
 			r.log.Warn("RTP packets lost", "packets", sum, "codec", string(r.tracks[in.index].Codec))
 		}
 	}
-	if (v.Lost > 0 || v.Cut) && in.depack.cut() {
+	if (v.Lost > 0 || v.Cut) && in.depack.Cut() {
 		r.broken(in)
 	}
 	if v.Drop {
@@ -259,7 +260,7 @@ func (r *Receiver) packet(in *input, pkt *rtp.Packet) {
 	if !ok {
 		return // waits for the first packet whose time can be trusted
 	}
-	aus, err := in.depack.packet(pkt, duration(ticks, in.rate))
+	aus, err := in.depack.Packet(pkt, duration(ticks, in.rate))
 	for _, au := range aus {
 		r.deliver(in, au, now)
 	}
@@ -272,13 +273,13 @@ func (r *Receiver) packet(in *input, pkt *rtp.Packet) {
 	}
 }
 
-func (r *Receiver) deliver(in *input, au accessUnit, now time.Time) {
+func (r *Receiver) deliver(in *input, au depacket.AccessUnit, now time.Time) {
 	in.got = true
 	r.stats.Frames++
 	if v := r.tracks.Video(); v < 0 || v == in.index {
 		r.lastTime = now
 	}
-	r.sink.Write(&media.Frame{Track: in.index, PTS: au.pts, Arrived: now, Units: au.units})
+	r.sink.Write(&media.Frame{Track: in.index, PTS: au.PTS, Arrived: now, Units: au.Units})
 }
 
 func (r *Receiver) broken(in *input) {
@@ -289,8 +290,8 @@ func (r *Receiver) broken(in *input) {
 
 // breakDown drops the rest of the access unit that pkt belongs to.
 func (r *Receiver) breakDown(in *input, pkt *rtp.Packet, now time.Time, err error) {
-	in.guard.giveUp(pkt.Timestamp)
-	in.depack.cut()
+	in.guard.GiveUp(pkt.Timestamp)
+	in.depack.Cut()
 	r.broken(in)
 	r.lastErr = err
 	if !in.got {

@@ -1,4 +1,9 @@
-package rtsp
+// Package depacket puts the payloads of RTP packets together to access units,
+// for everything that Camwire receives by RTP: RTSP cameras and publishers, and
+// WebRTC publishers. Packets come in order and without repetition; where some
+// are missing the caller says so. Sequence numbers, clocks and sockets do not
+// belong here.
+package depacket
 
 import (
 	"errors"
@@ -26,23 +31,27 @@ const (
 	maxUnits     = 1024
 )
 
-// accessUnit is one frame as it came out of the packets.
-type accessUnit struct {
-	units [][]byte
-	pts   time.Duration
+// AccessUnit is one frame as it came out of the packets.
+type AccessUnit struct {
+	Units [][]byte
+	PTS   time.Duration
 }
 
-// depacketizer turns the packets of one track into access units. A packet can
-// complete none, one, or (audio) several. An error means that the access unit
-// the packet belongs to cannot be completed. cut forgets what is under way.
-type depacketizer interface {
-	packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, error)
-	cut() (broken bool)
+// Depacketizer turns the packets of one track into access units. It is for one
+// goroutine.
+type Depacketizer interface {
+	// Packet takes the next packet. It can complete none, one, or (audio)
+	// several access units. An error means that the one the packet belongs to
+	// cannot be completed.
+	Packet(pkt *rtp.Packet, pts time.Duration) ([]AccessUnit, error)
+	// Cut forgets what is under way, because packets are missing, and reports
+	// whether there was something.
+	Cut() (broken bool)
 }
 
-// describe makes the track and its depacketizer of an SDP format. It returns
-// false for a format that Camwire cannot carry.
-func describe(f format.Format) (media.Track, func() (depacketizer, error), bool) {
+// Describe makes the track and a maker of depacketizers of an SDP format. It
+// returns false for a format that Camwire cannot carry.
+func Describe(f format.Format) (media.Track, func() (Depacketizer, error), bool) {
 	video := func(c media.Codec, params ...[]byte) media.Track {
 		t := media.Track{Codec: c, ClockRate: 90000}
 		for _, p := range params {
@@ -55,33 +64,33 @@ func describe(f format.Format) (media.Track, func() (depacketizer, error), bool)
 	switch f := f.(type) {
 	case *format.H264:
 		sps, pps := f.SafeParams()
-		return video(media.H264, sps, pps), func() (depacketizer, error) {
+		return video(media.H264, sps, pps), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &nalUnits{decode: d.Decode, more: rtph264.ErrMorePacketsNeeded, begins: beginsH264}, err
 		}, f.PacketizationMode < 2
 	case *format.H265:
 		vps, sps, pps := f.SafeParams()
-		return video(media.H265, vps, sps, pps), func() (depacketizer, error) {
+		return video(media.H265, vps, sps, pps), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &nalUnits{decode: d.Decode, more: rtph265.ErrMorePacketsNeeded, begins: beginsH265}, err
 		}, f.MaxDONDiff == 0
 	case *format.AV1:
-		return video(media.AV1), func() (depacketizer, error) {
+		return video(media.AV1), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &nalUnits{decode: d.Decode, more: rtpav1.ErrMorePacketsNeeded, clean: withoutSize}, err
 		}, true
 	case *format.VP8:
-		return video(media.VP8), func() (depacketizer, error) {
+		return video(media.VP8), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &wholeFrames{decode: d.Decode, more: rtpvp8.ErrMorePacketsNeeded}, err
 		}, true
 	case *format.VP9:
-		return video(media.VP9), func() (depacketizer, error) {
+		return video(media.VP9), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &wholeFrames{decode: d.Decode, more: rtpvp9.ErrMorePacketsNeeded}, err
 		}, true
 	case *format.MJPEG:
-		return video(media.JPEG), func() (depacketizer, error) {
+		return video(media.JPEG), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &wholeFrames{decode: d.Decode, more: rtpmjpeg.ErrMorePacketsNeeded}, err
 		}, true
@@ -89,8 +98,8 @@ func describe(f format.Format) (media.Track, func() (depacketizer, error), bool)
 	return describeAudio(f)
 }
 
-func describeAudio(f format.Format) (media.Track, func() (depacketizer, error), bool) {
-	whole := func() (depacketizer, error) { return packets{}, nil }
+func describeAudio(f format.Format) (media.Track, func() (Depacketizer, error), bool) {
+	whole := func() (Depacketizer, error) { return packets{}, nil }
 	switch f := f.(type) {
 	case *format.Opus:
 		return media.Track{Codec: media.Opus, ClockRate: 48000, Channels: f.ChannelCount}, whole,
@@ -114,7 +123,7 @@ func describeAudio(f format.Format) (media.Track, func() (depacketizer, error), 
 			Codec: media.AAC, ClockRate: f.Config.SampleRate,
 			Channels: channels, Params: [][]byte{config},
 		}
-		return t, func() (depacketizer, error) {
+		return t, func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
 			return &aacUnits{decode: d.Decode, rate: time.Duration(f.Config.SampleRate)}, err
 		}, true
@@ -140,8 +149,8 @@ type nalUnits struct {
 	suspect bool // packets are missing before this access unit
 }
 
-func (n *nalUnits) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, error) {
-	var done []accessUnit
+func (n *nalUnits) Packet(pkt *rtp.Packet, pts time.Duration) ([]AccessUnit, error) {
+	var done []AccessUnit
 	if n.open && n.ts != pkt.Timestamp {
 		if au, err := n.take(); err == nil {
 			done = append(done, au)
@@ -151,7 +160,7 @@ func (n *nalUnits) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, err
 	one.Marker = true // gives out what is in the packet at once
 	units, err := n.decode(&one)
 	if err != nil && !errors.Is(err, n.more) {
-		n.cut()
+		n.Cut()
 		return done, err
 	}
 	n.open, n.ts, n.pts = true, pkt.Timestamp, pts
@@ -166,7 +175,7 @@ func (n *nalUnits) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, err
 		n.units = append(n.units, u)
 	}
 	if n.size > maxUnitBytes || len(n.units) > maxUnits {
-		n.cut()
+		n.Cut()
 		return done, fmt.Errorf("access unit of more than %d MiB or %d units", maxUnitBytes>>20, maxUnits)
 	}
 	if pkt.Marker && err == nil {
@@ -184,20 +193,20 @@ var (
 	errBeginning = errors.New("the beginning of the picture is missing")
 )
 
-func (n *nalUnits) take() (accessUnit, error) {
-	au := accessUnit{units: n.units, pts: n.pts}
+func (n *nalUnits) take() (AccessUnit, error) {
+	au := AccessUnit{Units: n.units, PTS: n.pts}
 	suspect := n.suspect
 	n.units, n.size, n.open, n.suspect = nil, 0, false, false
 	switch {
-	case len(au.units) == 0:
+	case len(au.Units) == 0:
 		return au, errEmpty
-	case suspect && n.begins != nil && !n.begins(au.units):
+	case suspect && n.begins != nil && !n.begins(au.Units):
 		return au, errBeginning
 	}
 	return au, nil
 }
 
-func (n *nalUnits) cut() bool {
+func (n *nalUnits) Cut() bool {
 	broken := n.open
 	n.units, n.size, n.open, n.suspect = nil, 0, false, true
 	return broken
@@ -263,7 +272,7 @@ type wholeFrames struct {
 	open   bool
 }
 
-func (w *wholeFrames) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, error) {
+func (w *wholeFrames) Packet(pkt *rtp.Packet, pts time.Duration) ([]AccessUnit, error) {
 	b, err := w.decode(pkt)
 	switch {
 	case errors.Is(err, w.more):
@@ -280,11 +289,11 @@ func (w *wholeFrames) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, 
 	if len(b) > maxUnitBytes {
 		return nil, fmt.Errorf("picture of more than %d MiB", maxUnitBytes>>20)
 	}
-	return []accessUnit{{units: [][]byte{b}, pts: pts}}, nil
+	return []AccessUnit{{Units: [][]byte{b}, PTS: pts}}, nil
 }
 
 // cut has nothing to forget: the decoder notices the gap by itself.
-func (w *wholeFrames) cut() bool {
+func (w *wholeFrames) Cut() bool {
 	broken := w.open
 	w.open = false
 	return broken
@@ -293,14 +302,14 @@ func (w *wholeFrames) cut() bool {
 // packets is for sound that comes as one frame per packet.
 type packets struct{}
 
-func (packets) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, error) {
+func (packets) Packet(pkt *rtp.Packet, pts time.Duration) ([]AccessUnit, error) {
 	if len(pkt.Payload) == 0 {
 		return nil, nil // opens the way through a firewall, carries nothing
 	}
-	return []accessUnit{{units: [][]byte{pkt.Payload}, pts: pts}}, nil
+	return []AccessUnit{{Units: [][]byte{pkt.Payload}, PTS: pts}}, nil
 }
 
-func (packets) cut() bool { return false }
+func (packets) Cut() bool { return false }
 
 // aacUnits is RFC 3640: several frames in one packet, or one in several.
 type aacUnits struct {
@@ -308,7 +317,7 @@ type aacUnits struct {
 	rate   time.Duration // samples per second
 }
 
-func (a *aacUnits) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, error) {
+func (a *aacUnits) Packet(pkt *rtp.Packet, pts time.Duration) ([]AccessUnit, error) {
 	aus, err := a.decode(pkt)
 	if errors.Is(err, rtpmpeg4audio.ErrMorePacketsNeeded) {
 		return nil, nil
@@ -316,14 +325,14 @@ func (a *aacUnits) packet(pkt *rtp.Packet, pts time.Duration) ([]accessUnit, err
 	if err != nil {
 		return nil, err
 	}
-	out := make([]accessUnit, 0, len(aus))
+	out := make([]AccessUnit, 0, len(aus))
 	for i, au := range aus {
 		if len(au) > 0 {
 			later := time.Duration(i) * mpeg4audio.SamplesPerAccessUnit * time.Second / a.rate
-			out = append(out, accessUnit{units: [][]byte{au}, pts: pts + later})
+			out = append(out, AccessUnit{Units: [][]byte{au}, PTS: pts + later})
 		}
 	}
 	return out, nil
 }
 
-func (a *aacUnits) cut() bool { return false }
+func (a *aacUnits) Cut() bool { return false }

@@ -1,10 +1,10 @@
-package rtsp
+package depacket
 
-// guard watches the sequence numbers of one track and tells which packets
+// Guard watches the sequence numbers of one track and tells which packets
 // belong to an access unit that has lost a part. It knows no codec: all
 // packets of an access unit share a timestamp, the last one has the marker bit
 // (RFC 3550 section 5.1; RFC 6184 section 5.1, RFC 7741 section 4.1 and others).
-type guard struct {
+type Guard struct {
 	seen   bool
 	seq    uint16
 	ts     uint32
@@ -14,8 +14,8 @@ type guard struct {
 	skip     uint32
 }
 
-// verdict is what guard thinks of a packet.
-type verdict struct {
+// Verdict is what a Guard thinks of a packet.
+type Verdict struct {
 	// Lost is the number of packets missing before this one.
 	Lost uint16
 	// Cut says that the access unit under way will not be completed.
@@ -24,8 +24,9 @@ type verdict struct {
 	Drop bool
 }
 
-func (g *guard) packet(seq uint16, ts uint32, marker bool) verdict {
-	var v verdict
+// Packet judges the next packet that came.
+func (g *Guard) Packet(seq uint16, ts uint32, marker bool) Verdict {
+	var v Verdict
 	first := !g.seen
 	if !first {
 		if d := seq - g.seq - 1; d != 0 && d < 0x8000 {
@@ -39,7 +40,7 @@ func (g *guard) packet(seq uint16, ts uint32, marker bool) verdict {
 	if v.Lost > 0 && !g.marker {
 		v.Cut = true
 		if ts == g.ts {
-			g.giveUp(ts)
+			g.GiveUp(ts)
 		}
 	}
 	g.seen, g.seq, g.ts, g.marker = true, seq, ts, marker
@@ -53,5 +54,5 @@ func (g *guard) packet(seq uint16, ts uint32, marker bool) verdict {
 	return v
 }
 
-// giveUp drops what is still to come of the access unit at ts.
-func (g *guard) giveUp(ts uint32) { g.skipping, g.skip = true, ts }
+// GiveUp drops what is still to come of the access unit at ts.
+func (g *Guard) GiveUp(ts uint32) { g.skipping, g.skip = true, ts }
