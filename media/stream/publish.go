@@ -24,8 +24,9 @@ type PublishOptions struct {
 	// Takeover ends the publication that holds the camera, if there is one,
 	// instead of being refused.
 	Takeover bool
-	// Yields lets any other publisher take over.
-	Yields bool
+	// Yields reports whether any other publisher may take over now; nil: none
+	// may. It must not block.
+	Yields func() bool
 	// Ended is called once when the publication is ended by somebody else:
 	// the camera was removed, or taken over. It must not block. May be nil.
 	Ended func(error)
@@ -71,7 +72,7 @@ func (r *Registry) Publish(id string, o PublishOptions) (*Publication, error) {
 		if err == nil {
 			return p, nil
 		}
-		if before == nil || !o.Takeover && !before.opts.Yields {
+		if before == nil || !o.Takeover && (before.opts.Yields == nil || !before.opts.Yields()) {
 			return nil, err
 		}
 		before.end(ErrTakenOver)

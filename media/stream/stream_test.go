@@ -315,7 +315,7 @@ func TestTakeover(t *testing.T) {
 		defer r.Close()
 		ended := make(chan error, 3)
 		note := func(err error) { ended <- err }
-		first, err := r.Publish("cam", PublishOptions{Type: "mobile", Yields: true, Ended: note})
+		first, err := r.Publish("cam", PublishOptions{Type: "mobile", Yields: func() bool { return true }, Ended: note})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,7 @@ type offer struct {
 	rtx          map[uint8]uint8
 	hasVideo     bool
 	hasAudio     bool
+	layers       int // simulcast renderings that are announced; 0: one
 }
 
 // offered is one payload type of an offer.
@@ -53,37 +55,11 @@ type offered struct {
 	fb    []webrtc.RTCPFeedback
 }
 
-// parseOffer reads the codecs out of an offer (RFC 8866, RFC 8829). It takes
-// hostile input.
+// parseOffer reads an offer to receive. It takes hostile input.
 func parseOffer(text string) (*offer, error) {
-	if len(text) > MaxOffer {
-		return nil, fmt.Errorf("%w: %d bytes; at most %d are read", ErrBadOffer, len(text), MaxOffer)
-	}
-	var d sdp.SessionDescription
-	if err := d.UnmarshalString(text); err != nil {
-		return nil, fmt.Errorf("%w: not an SDP: %w", ErrBadOffer, err)
-	}
-	o := &offer{rtx: map[uint8]uint8{}}
-	if len(d.MediaDescriptions) > 32 {
-		return nil, fmt.Errorf("%w: %d media sections; at most 32 are taken", ErrBadOffer, len(d.MediaDescriptions))
-	}
-	for _, m := range d.MediaDescriptions {
-		if len(m.MediaName.Formats) > maxFormats || len(m.Attributes) > maxAttributes {
-			return nil, fmt.Errorf("%w: a section of %d formats and %d attributes; at most %d and %d are taken",
-				ErrBadOffer, len(m.MediaName.Formats), len(m.Attributes), maxFormats, maxAttributes)
-		}
-		switch m.MediaName.Media {
-		case "video":
-			if !o.hasVideo && receives(m) {
-				o.hasVideo = true
-				o.video = o.codecs(m)
-			}
-		case "audio":
-			if !o.hasAudio && receives(m) {
-				o.hasAudio = true
-				o.audio = o.codecs(m)
-			}
-		}
+	o, _, err := readOffer(text, receives)
+	if err != nil {
+		return nil, err
 	}
 	if !o.hasVideo && !o.hasAudio {
 		return nil, fmt.Errorf("%w: no audio or video section that wants to receive", ErrBadOffer)
@@ -91,13 +67,47 @@ func parseOffer(text string) (*offer, error) {
 	return o, nil
 }
 
-func receives(m *sdp.MediaDescription) bool {
-	for _, a := range m.Attributes {
-		if a.Key == "sendonly" || a.Key == "inactive" {
-			return false
+// readOffer reads the codecs out of an offer (RFC 8866, RFC 8829), of the first
+// video and the first audio section that goes in the right direction.
+func readOffer(text string, direction func(*sdp.MediaDescription) bool) (*offer, *sdp.SessionDescription, error) {
+	if len(text) > MaxOffer {
+		return nil, nil, fmt.Errorf("%w: %d bytes; at most %d are read", ErrBadOffer, len(text), MaxOffer)
+	}
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(text); err != nil {
+		return nil, nil, fmt.Errorf("%w: not an SDP: %w", ErrBadOffer, err)
+	}
+	o := &offer{rtx: map[uint8]uint8{}}
+	if len(d.MediaDescriptions) > 32 {
+		return nil, nil, fmt.Errorf("%w: %d media sections; at most 32 are taken", ErrBadOffer, len(d.MediaDescriptions))
+	}
+	for _, m := range d.MediaDescriptions {
+		if len(m.MediaName.Formats) > maxFormats || len(m.Attributes) > maxAttributes {
+			return nil, nil, fmt.Errorf("%w: a section of %d formats and %d attributes; at most %d and %d are taken",
+				ErrBadOffer, len(m.MediaName.Formats), len(m.Attributes), maxFormats, maxAttributes)
+		}
+		switch m.MediaName.Media {
+		case "video":
+			if !o.hasVideo && direction(m) {
+				o.hasVideo = true
+				o.video = o.codecs(m)
+			}
+		case "audio":
+			if !o.hasAudio && direction(m) {
+				o.hasAudio = true
+				o.audio = o.codecs(m)
+			}
 		}
 	}
-	return true
+	return o, &d, nil
+}
+
+func receives(m *sdp.MediaDescription) bool { return !has(m, "sendonly", "inactive") }
+
+func sends(m *sdp.MediaDescription) bool { return !has(m, "recvonly", "inactive") }
+
+func has(m *sdp.MediaDescription, keys ...string) bool {
+	return slices.ContainsFunc(m.Attributes, func(a sdp.Attribute) bool { return slices.Contains(keys, a.Key) })
 }
 
 var codecNames = map[string]media.Codec{

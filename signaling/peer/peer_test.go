@@ -262,11 +262,11 @@ func TestViewerStartsWithTheCachedKeyFrame(t *testing.T) {
 	if clk := v.Clock(); clk.Captured.IsZero() || clk.Rate != 90000 {
 		t.Errorf("%+v", clk)
 	}
-	if n := s.Viewers(); n != 1 {
+	if n := s.Connections(); n != 1 {
 		t.Errorf("%d viewers", n)
 	}
 	v.Close()
-	if n := s.Viewers(); n != 0 {
+	if n := s.Connections(); n != 0 {
 		t.Errorf("%d viewers after the end", n)
 	}
 	if n := c.Info().Viewers["webrtc"]; n != 0 {
@@ -382,7 +382,7 @@ func TestBadOffers(t *testing.T) {
 			t.Errorf("%s: %v, want %v", x.name, err, x.want)
 		}
 	}
-	if n := s.Viewers(); n != 0 {
+	if n := s.Connections(); n != 0 {
 		t.Errorf("%d viewers left behind", n)
 	}
 	if n := c.Info().Viewers["webrtc"]; n != 0 {

@@ -51,7 +51,7 @@ type ICEServer struct {
 var (
 	ErrBadOffer = errors.New("bad offer")
 	ErrNoCodec  = errors.New("no codec in common")
-	ErrTooMany  = errors.New("too many viewers")
+	ErrTooMany  = errors.New("too many WebRTC connections")
 	ErrClosed   = errors.New("closed")
 )
 
@@ -65,13 +65,13 @@ type Server struct {
 	cert webrtc.Certificate
 	port uint16
 
-	mu      sync.Mutex
-	viewers map[*Viewer]struct{}
-	byAddr  map[string]int
-	extra   []netip.AddrPort // ExtraAddresses, looked up
-	closed  bool
-	wg      sync.WaitGroup     // viewers and followNames
-	cancel  context.CancelFunc // ends followNames
+	mu     sync.Mutex
+	conns  map[closer]struct{}
+	byAddr map[string]int
+	extra  []netip.AddrPort // ExtraAddresses, looked up
+	closed bool
+	wg     sync.WaitGroup     // connections and followNames
+	cancel context.CancelFunc // ends followNames
 }
 
 // New opens the sockets. Close releases them.
@@ -95,7 +95,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, log: o.Log, cert: *cert,
-		viewers: map[*Viewer]struct{}{}, byAddr: map[string]int{},
+		conns: map[closer]struct{}{}, byAddr: map[string]int{},
 	}
 	if err := s.listen(o.Address); err != nil {
 		return nil, err
@@ -147,18 +147,21 @@ func (s *Server) Port() int { return int(s.port) }
 // ICEServers returns what a browser should be told.
 func (s *Server) ICEServers() []ICEServer { return s.opts.ICEServers }
 
-// Close ends all viewers, then the sockets.
+// closer is a connection: a viewer, a publisher.
+type closer interface{ Close() }
+
+// Close ends all connections, then the sockets.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	all := make([]*Viewer, 0, len(s.viewers))
-	for v := range s.viewers {
-		all = append(all, v)
+	all := make([]closer, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
 	}
 	s.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, v := range all {
-		wg.Go(func() { v.Close() })
+	for _, c := range all {
+		wg.Go(c.Close)
 	}
 	wg.Wait()
 	s.cancel()
@@ -170,38 +173,38 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Viewers returns how many connections there are.
-func (s *Server) Viewers() int {
+// Connections returns how many there are, viewers and publishers.
+func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.viewers)
+	return len(s.conns)
 }
 
-// admit counts a viewer in, or says why not.
-func (s *Server) admit(v *Viewer, remote string) error {
+// admit counts a connection in, or says why not.
+func (s *Server) admit(c closer, remote string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return ErrClosed
-	case len(s.viewers) >= s.opts.MaxViewers:
+	case len(s.conns) >= s.opts.MaxViewers:
 		return fmt.Errorf("%w: the server takes %d", ErrTooMany, s.opts.MaxViewers)
 	case remote != "" && s.byAddr[remote] >= s.opts.MaxPerAddress:
 		return fmt.Errorf("%w: %d from one address", ErrTooMany, s.opts.MaxPerAddress)
 	}
-	s.viewers[v] = struct{}{}
+	s.conns[c] = struct{}{}
 	s.byAddr[remote]++
 	s.wg.Add(1)
 	return nil
 }
 
-func (s *Server) dismiss(v *Viewer, remote string) {
+func (s *Server) dismiss(c closer, remote string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.viewers[v]; !ok {
+	if _, ok := s.conns[c]; !ok {
 		return
 	}
-	delete(s.viewers, v)
+	delete(s.conns, c)
 	if s.byAddr[remote]--; s.byAddr[remote] <= 0 {
 		delete(s.byAddr, remote)
 	}

@@ -1,293 +1,39 @@
 // Package whep is the HTTP end of watching a camera by WebRTC: WHEP
-// (draft-ietf-wish-whep, the sibling of WHIP, RFC 9725). A POST with an offer
-// makes a session, PATCH trickles candidates or restarts ICE (RFC 8840), DELETE
-// ends it. It knows sessions and status codes, and nothing of codecs.
+// (draft-ietf-wish-whep). The sessions are those of package session.
 package whep
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"strings"
-	"sync"
 
 	"camwire/media/stream"
 	"camwire/signaling/peer"
+	"camwire/signaling/session"
 )
 
-const (
-	sdpType  = "application/sdp"
-	fragType = "application/trickle-ice-sdpfrag"
-	maxFrag  = 16 << 10
-)
-
-// Options of a Handler.
+// Options of New.
 type Options struct {
 	Registry *stream.Registry
 	Peer     *peer.Server
 	Log      *slog.Logger
 }
 
-// Handler serves sessions. Its methods are plain HTTP handlers with the path's
-// parameters added; who may call them is decided before.
-type Handler struct {
-	opts Options
-
-	mu       sync.Mutex
-	sessions map[string]*session
-}
-
-type session struct {
-	camera string
-	viewer *peer.Viewer
-
-	mu    sync.Mutex // one PATCH at a time
-	offer string
-	etag  string
-}
-
-// New returns a handler.
-func New(o Options) *Handler {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Handler{opts: o, sessions: map[string]*session{}}
-}
-
-// Sessions returns how many there are.
-func (h *Handler) Sessions() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.sessions)
-}
-
-// Options tells what the resource takes (WHEP section 4, RFC 9725 section 4.2).
-func (h *Handler) Options(w http.ResponseWriter, _ *http.Request, _ string) {
-	w.Header().Set("Accept-Post", sdpType)
-	w.Header().Set("Allow", "OPTIONS, POST, PATCH, DELETE")
-	h.links(w)
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// Offer makes a session: 201 with the answer, Location, ETag and Link.
-func (h *Handler) Offer(w http.ResponseWriter, r *http.Request, camera string) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "OPTIONS, POST")
-		fail(w, http.StatusMethodNotAllowed, "to watch, POST an SDP offer here")
-		return
-	}
-	body, ok := readBody(w, r, sdpType, peer.MaxOffer)
-	if !ok {
-		return
-	}
-	cam, err := h.opts.Registry.Get(camera)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	id := randomID()
-	s := &session{camera: camera, offer: body, etag: randomID()}
-	v, answer, err := h.opts.Peer.View(r.Context(), peer.ViewOptions{
-		Camera: cam, Offer: body, PageHost: r.Host, Remote: peer.RemoteAddr(r.RemoteAddr),
-		Closed: func() { h.forget(id) },
-	})
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	s.viewer = v
-	h.remember(id, s)
-	w.Header().Set("Content-Type", sdpType)
-	w.Header().Set("Location", strings.TrimSuffix(r.URL.Path, "/")+"/"+id)
-	w.Header().Set("ETag", `"`+s.etag+`"`)
-	w.Header().Set("Accept-Patch", fragType)
-	w.Header().Set("Cache-Control", "no-store")
-	h.links(w)
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, answer)
-}
-
-// remember keeps a session unless its viewer has ended in the meantime.
-func (h *Handler) remember(id string, s *session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	select {
-	case <-s.viewer.Done():
-	default:
-		h.sessions[id] = s
-	}
-}
-
-func (h *Handler) forget(id string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.sessions, id)
-}
-
-func (h *Handler) find(w http.ResponseWriter, camera, id string) *session {
-	h.mu.Lock()
-	s := h.sessions[id]
-	h.mu.Unlock()
-	if s == nil || s.camera != camera {
-		fail(w, http.StatusNotFound, "no such session: it has ended; POST a new offer")
-		return nil
-	}
-	return s
-}
-
-// Delete ends a session.
-func (h *Handler) Delete(w http.ResponseWriter, _ *http.Request, camera, id string) {
-	if s := h.find(w, camera, id); s != nil {
-		h.forget(id)
-		s.viewer.Close()
-		w.WriteHeader(http.StatusOK)
-	}
-}
-
-// Patch takes candidates (204) or restarts ICE (200 with the new credentials).
-func (h *Handler) Patch(w http.ResponseWriter, r *http.Request, camera, id string) {
-	s := h.find(w, camera, id)
-	if s == nil {
-		return
-	}
-	body, ok := readBody(w, r, fragType, maxFrag)
-	if !ok {
-		return
-	}
-	frag, err := parseFragment(body)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ufrag, pwd := credentials(s.offer)
-	restart := frag.ufrag != "" && (frag.ufrag != ufrag || frag.pwd != pwd)
-	match := r.Header.Get("If-Match")
-	switch {
-	case match != "" && match != "*" && match != `"`+s.etag+`"`:
-		// RFC 9725 section 4.3.1.1: candidates of an older ICE session.
-		fail(w, http.StatusPreconditionFailed, "the ETag is of an older ICE session")
-		return
-	case restart && match == "":
-		fail(w, http.StatusPreconditionRequired, `an ICE restart needs If-Match: "*"`)
-		return
-	case restart:
-		h.restart(w, r, s, frag)
-		return
-	}
-	for _, c := range frag.candidates {
-		if err := s.viewer.AddCandidate(c.line, c.mid, nil); err != nil {
-			h.fail(w, r, err)
-			return
-		}
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (h *Handler) restart(w http.ResponseWriter, r *http.Request, s *session, f *fragment) {
-	offer := withCredentials(s.offer, f.ufrag, f.pwd)
-	answer, err := s.viewer.Renegotiate(r.Context(), offer)
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	s.offer, s.etag = offer, randomID()
-	for _, c := range f.candidates {
-		if err := s.viewer.AddCandidate(c.line, c.mid, nil); err != nil {
-			h.opts.Log.Debug("candidate of an ICE restart refused", "camera", s.camera, "error", err)
-		}
-	}
-	w.Header().Set("Content-Type", fragType)
-	w.Header().Set("ETag", `"`+s.etag+`"`)
-	w.WriteHeader(http.StatusOK)
-	_, _ = io.WriteString(w, fragmentOf(answer))
-}
-
-// links tells the ICE servers (RFC 9725 section 4.6).
-func (h *Handler) links(w http.ResponseWriter) {
-	for _, s := range h.opts.Peer.ICEServers() {
-		for _, u := range s.URLs {
-			l := "<" + u + `>; rel="ice-server"`
-			if s.Username != "" {
-				l += fmt.Sprintf("; username=%q; credential=%q; credential-type=\"password\"", s.Username, s.Credential)
+// New returns the sessions of viewers.
+func New(o Options) *session.Table {
+	return session.New(session.Options{
+		Protocol: "WHEP", Purpose: "watch", ICEServers: o.Peer.ICEServers, Log: o.Log,
+		Open: func(r *http.Request, camera, offer string, closed func()) (session.Conn, string, error) {
+			cam, err := o.Registry.Get(camera)
+			if err != nil {
+				return nil, "", err
 			}
-			w.Header().Add("Link", l)
-		}
-	}
-}
-
-// fail maps an error to its status: the offer's fault, the camera's, or ours.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status := Status(err)
-	h.opts.Log.Log(r.Context(), slog.LevelInfo, "WHEP refused", "path", r.URL.Path, "remote", r.RemoteAddr, "status", status, "error", err)
-	if status == http.StatusInternalServerError {
-		fail(w, status, "the server could not answer the offer; its log says why")
-		return
-	}
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
-	}
-	fail(w, status, err.Error())
-}
-
-// Status is the HTTP status that fits an error of View.
-func Status(err error) int {
-	switch {
-	case errors.Is(err, stream.ErrUnknown):
-		return http.StatusNotFound
-	case errors.Is(err, stream.ErrBadID), errors.Is(err, peer.ErrBadOffer):
-		return http.StatusBadRequest
-	case errors.Is(err, peer.ErrNoCodec):
-		return http.StatusNotAcceptable
-	case errors.Is(err, stream.ErrDisabled), errors.Is(err, stream.ErrClosed):
-		return http.StatusConflict
-	case errors.Is(err, peer.ErrTooMany), errors.Is(err, peer.ErrClosed), errors.Is(err, stream.ErrTooMany):
-		return http.StatusServiceUnavailable
-	case errors.Is(err, context.Canceled):
-		return 499
-	default:
-		return http.StatusInternalServerError
-	}
-}
-
-func readBody(w http.ResponseWriter, r *http.Request, want string, limit int64) (string, bool) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != want {
-		fail(w, http.StatusUnsupportedMediaType, "Content-Type must be "+want)
-		return "", false
-	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var big *http.MaxBytesError
-	switch {
-	case errors.As(err, &big):
-		fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are taken", limit))
-		return "", false
-	case err != nil:
-		fail(w, http.StatusBadRequest, "the body could not be read")
-		return "", false
-	case len(b) == 0:
-		fail(w, http.StatusBadRequest, "the body is empty: an SDP is expected")
-		return "", false
-	}
-	return string(b), true
-}
-
-func fail(w http.ResponseWriter, status int, why string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": why})
-}
-
-// randomID is unguessable: whoever knows it may end the session.
-func randomID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
+			v, answer, err := o.Peer.View(r.Context(), peer.ViewOptions{
+				Camera: cam, Offer: offer, PageHost: r.Host, Remote: peer.RemoteAddr(r.RemoteAddr), Closed: closed,
+			})
+			if err != nil {
+				return nil, "", err // no typed nil in an interface
+			}
+			return v, answer, nil
+		},
+	})
 }
