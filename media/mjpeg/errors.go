@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"camwire/media/mjpeg/jpegstream"
+	"camwire/media/pin"
 )
 
 // Reasons why a source fails. Every error of Source.Run wraps one of them.
@@ -112,10 +113,12 @@ func explainTLS(e *Error, err error) bool {
 	switch {
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		e.Reason, e.Text = ErrTLS, "does not speak TLS on this port: write http:// instead of https://, or check the port"
+	case errors.Is(err, pin.ErrMismatch):
+		e.Reason, e.Text = ErrTLS, err.Error()+": set fingerprint to that if it is the camera's own"
 	case errors.As(err, &cert):
-		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, allow it with insecure", cert.Err)
+		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, set fingerprint: %s", cert.Err, pin.Of(err))
 	case errors.As(err, &host):
-		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, allow it with insecure", host)
+		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, set fingerprint: %s", host, pin.Of(err))
 	case errors.As(err, &alert):
 		e.Reason, e.Text = ErrTLS, fmt.Sprintf("TLS refused: %v", alert)
 	default:

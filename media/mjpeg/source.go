@@ -24,6 +24,7 @@ import (
 	"camwire/media"
 	"camwire/media/codec"
 	"camwire/media/mjpeg/jpegstream"
+	"camwire/media/pin"
 )
 
 // Limits of a picture: what a viewer's decoder can be asked to take.
@@ -39,10 +40,11 @@ type Options struct {
 	// FPS is how many still pictures are fetched per second, above 0 to 60;
 	// default 5. A multipart answer comes at the camera's own pace.
 	FPS float64
-	// Insecure accepts any certificate of an https:// camera, and TLS 1.0,
-	// which is all that some old ones speak. Most make their certificate
-	// themselves; without Insecure only those that the system trusts do.
-	Insecure bool
+	// Fingerprint is the SHA-256 of the camera's certificate, or of the
+	// authority that signed it, for those that the system does not trust: most
+	// cameras make their own. TLS 1.0, which is all that some old ones speak,
+	// is accepted with it.
+	Fingerprint string
 	// Timeout is how long nothing at all may come, neither an answer nor a
 	// byte of a picture, before the camera counts as dead; default 10 s. As
 	// long as only headers and broken pictures come, three times that. For
@@ -74,6 +76,7 @@ type Source struct {
 	user     *url.Userinfo
 	host     string
 	interval time.Duration
+	tls      *tls.Config
 
 	pictures, broken, huge atomic.Uint64
 }
@@ -91,6 +94,13 @@ func New(o Options) (*Source, error) {
 		return nil, fmt.Errorf("%w: it must begin with http:// or https://", ErrURL)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("%w: the host is missing", ErrURL)
+	}
+	conf, err := pin.Config(o.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if o.Fingerprint != "" {
+		conf.MinVersion = tls.VersionTLS10
 	}
 	if o.FPS < 0 || o.FPS > 60 {
 		return nil, fmt.Errorf("fps %v: must be above 0 and at most 60", o.FPS)
@@ -110,7 +120,7 @@ func New(o Options) (*Source, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{opts: o, user: u.User, host: hostPort(u), interval: time.Duration(float64(time.Second) / o.FPS)}
+	s := &Source{opts: o, tls: conf, user: u.User, host: hostPort(u), interval: time.Duration(float64(time.Second) / o.FPS)}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	s.url = u
 	return s, nil
@@ -138,7 +148,7 @@ func (s *Source) Stats() Stats {
 func (s *Source) Run(ctx context.Context, sink media.Sink) error {
 	transport := &http.Transport{
 		DialContext:            s.opts.Dial,
-		TLSClientConfig:        s.tlsConfig(),
+		TLSClientConfig:        s.tls,
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    1,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -159,13 +169,6 @@ func (s *Source) Run(ctx context.Context, sink media.Sink) error {
 		return nil
 	}
 	return explain(s.host, err)
-}
-
-func (s *Source) tlsConfig() *tls.Config {
-	if s.opts.Insecure {
-		return &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // run is one connection, or the series of requests for stills.

@@ -3,7 +3,9 @@ package mjpeg
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -313,10 +315,14 @@ func TestTLS(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	_, _, err := pull(t, Options{URL: srv.URL}, 1)
-	wantError(t, err, ErrTLS, "insecure")
-	if _, _, err = pull(t, Options{URL: srv.URL, Insecure: true}, 1); err != nil {
+	sum := sha256.Sum256(srv.Certificate().Raw)
+	print := hex.EncodeToString(sum[:])
+	wantError(t, err, ErrTLS, "set fingerprint: "+print)
+	if _, _, err = pull(t, Options{URL: srv.URL, Fingerprint: print}, 1); err != nil {
 		t.Fatal(err)
 	}
+	_, _, err = pull(t, Options{URL: srv.URL, Fingerprint: strings.Repeat("ab", 32)}, 1)
+	wantError(t, err, ErrTLS, print)
 	_, _, err = pull(t, Options{URL: strings.Replace(serve(t, hang("")), "http:", "https:", 1)}, 1)
 	wantError(t, err, ErrTLS, "does not speak TLS")
 }

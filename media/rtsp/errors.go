@@ -14,6 +14,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+
+	"camwire/media/pin"
 )
 
 // Reasons why a session fails. Every error of Source.Run wraps one of them.
@@ -114,8 +116,10 @@ func explainTLS(e *Error, err error) bool {
 	switch {
 	case errors.As(err, &record):
 		e.Reason, e.Text = ErrTLS, "does not speak TLS on this port: write rtsp:// instead of rtsps://, or check the port"
+	case errors.Is(err, pin.ErrMismatch):
+		e.Reason, e.Text = ErrTLS, fmt.Sprintf("%v: set fingerprint to that if it is the camera's own", unwrapped(err))
 	case errors.As(err, &host), errors.As(err, &cert):
-		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, allow it with insecure", unwrapped(err))
+		e.Reason, e.Text = ErrTLS, fmt.Sprintf("certificate not trusted (%v): if that is the camera's own certificate, set fingerprint: %s", unwrapped(err), pin.Of(err))
 	case errors.As(err, &alert):
 		e.Reason, e.Text = ErrTLS, fmt.Sprintf("TLS refused: %v", alert)
 	default:

@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -327,10 +329,12 @@ func TestTLS(t *testing.T) {
 	conf := &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	l := newLiar(t, func(ln net.Listener) net.Listener { return tls.NewListener(ln, conf) }, honest)
 	err := run(t, Options{URL: "rtsps://" + l.addr})
-	if !errors.Is(err, ErrTLS) || !strings.Contains(err.Error(), "insecure") {
+	sum := sha256.Sum256(conf.Certificates[0].Certificate[0])
+	print := hex.EncodeToString(sum[:])
+	if !errors.Is(err, ErrTLS) || !strings.Contains(err.Error(), "set fingerprint: "+print) {
 		t.Errorf("own certificate: %v", err)
 	}
-	if err := run(t, Options{URL: "rtsps://" + l.addr, Insecure: true}); !errors.Is(err, ErrSilent) {
+	if err := run(t, Options{URL: "rtsps://" + l.addr, Fingerprint: print}); !errors.Is(err, ErrSilent) {
 		t.Errorf("own certificate allowed: %v", err)
 	}
 }

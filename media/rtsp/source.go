@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"camwire/media"
+	"camwire/media/pin"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -32,10 +33,11 @@ type Options struct {
 	// Transport is "tcp", "udp" or "multicast"; empty means TCP, and UDP if
 	// the camera refuses that.
 	Transport string
-	// Insecure accepts any certificate of an rtsps:// camera, and TLS 1.0,
-	// which is all that some old ones speak. Most make their certificate
-	// themselves; without Insecure only those that the system trusts do.
-	Insecure bool
+	// Fingerprint is the SHA-256 of the camera's certificate, or of the
+	// authority that signed it, for those that the system does not trust: most
+	// cameras make their own. TLS 1.0, which is all that some old ones speak,
+	// is accepted with it.
+	Fingerprint string
 	// ReadTimeout is how long an answer to a request may take; default 10 s.
 	ReadTimeout time.Duration
 	// SetupTimeout is how long connecting may take up to the answer to
@@ -64,6 +66,7 @@ type Source struct {
 	opts       Options
 	url        *base.URL
 	host       string
+	tls        *tls.Config
 	transports []gortsplib.Transport
 	playing    atomic.Pointer[Receiver] // where a key frame may be asked for
 }
@@ -79,7 +82,14 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{opts: o, url: u, host: hostPort(u)}
+	conf, err := pin.Config(o.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if o.Fingerprint != "" {
+		conf.MinVersion = tls.VersionTLS10
+	}
+	s := &Source{opts: o, url: u, host: hostPort(u), tls: conf}
 	switch strings.ToLower(o.Transport) {
 	case "":
 		s.transports = []gortsplib.Transport{gortsplib.TransportTCP, gortsplib.TransportUDP}
@@ -159,7 +169,7 @@ func (s *Source) play(ctx context.Context, sink media.Sink, transport gortsplib.
 		ReadTimeout:       s.opts.ReadTimeout,
 		WriteTimeout:      s.opts.ReadTimeout,
 		UserAgent:         "camwire",
-		TLSConfig:         s.tlsConfig(),
+		TLSConfig:         s.tls,
 		DialContext:       dialer.dial,
 		OnPacketsLost:     func(uint64) {}, // Receiver counts, also over TCP
 		OnTransportSwitch: func(error) {},
@@ -206,13 +216,6 @@ func (s *Source) play(ctx context.Context, sink media.Sink, transport gortsplib.
 		e.Reason, e.Text = ErrTLS, "accepts the connection but does not seem to speak TLS there: write rtsp:// or another port"
 	}
 	return err
-}
-
-func (s *Source) tlsConfig() *tls.Config {
-	if s.opts.Insecure {
-		return &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // negotiate goes from OPTIONS to PLAY.

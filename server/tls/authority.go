@@ -311,6 +311,7 @@ func (a *Authority) issue(s subject, now time.Time) (leaf *tls.Certificate, file
 	if err != nil {
 		return nil, nil, err
 	}
+	a.show(pair)
 	return pair, append(keyPEM, certPEM...), nil
 }
 
@@ -334,7 +335,14 @@ func (a *Authority) parseLeaf(file []byte) (*tls.Certificate, error) {
 	if err := pair.Leaf.CheckSignatureFrom(a.cert); err != nil {
 		return nil, fmt.Errorf("not from this authority: %w", err)
 	}
+	a.show(pair)
 	return pair, nil
+}
+
+// show makes the authority a part of what clients get to see, so that one that
+// knows only its fingerprint can check the leaf.
+func (a *Authority) show(leaf *tls.Certificate) {
+	leaf.Certificate = append(leaf.Certificate, a.cert.Raw)
 }
 
 // keyPair is tls.X509KeyPair with Leaf always set: a program that embeds this
