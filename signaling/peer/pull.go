@@ -16,9 +16,15 @@ import (
 // ErrAnswer: the other server's answer cannot be used.
 var ErrAnswer = errors.New("the other server's answer cannot be used")
 
-// pullSilence is how long a connection may be without a packet before it
-// counts as dead, sooner than ICE finds out.
-const pullSilence = 10 * time.Second
+const (
+	// pullConnect is how long ICE and DTLS may take.
+	pullConnect = 10 * time.Second
+	// pullSilence is how long a connection may be without a packet before its
+	// camera counts as lost. Slow series of stills are within it.
+	pullSilence = 20 * time.Second
+	// pullDead is enough where ICE has no answer either.
+	pullDead = 3 * time.Second
+)
 
 // Pull watches a camera of another server: a media.Source by WebRTC.
 type Pull struct {
@@ -117,7 +123,7 @@ func (p *Pull) connect(ctx context.Context, pc *webrtc.PeerConnection) (end func
 func (p *Pull) watch(ctx context.Context, recv *receiver, state <-chan webrtc.PeerConnectionState) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	began, up := time.Now(), false
+	began, up, shaky := time.Now(), false, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -125,14 +131,18 @@ func (p *Pull) watch(ctx context.Context, recv *receiver, state <-chan webrtc.Pe
 		case s := <-state:
 			switch s {
 			case webrtc.PeerConnectionStateConnected:
-				up = true
+				up, shaky = true, false
+			case webrtc.PeerConnectionStateDisconnected:
+				shaky = true
 			case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 				return fmt.Errorf("the WebRTC connection to %s has ended", p.URL.Host)
 			}
 		case <-tick.C:
 			switch {
-			case !up && time.Since(began) > pullSilence:
-				return fmt.Errorf("no WebRTC connection to %s within %v: is its WebRTC port (UDP and TCP, 8555 if not set otherwise) open?", p.URL.Host, pullSilence)
+			case !up && time.Since(began) > pullConnect:
+				return fmt.Errorf("no WebRTC connection to %s within %v: is its WebRTC port (UDP and TCP, 8555 if not set otherwise) open?", p.URL.Host, pullConnect)
+			case shaky && recv.silence() > pullDead:
+				return fmt.Errorf("%s does not answer any more", p.URL.Host)
 			case up && recv.silence() > pullSilence:
 				return fmt.Errorf("no packet from %s for %v", p.URL.Host, pullSilence)
 			}
