@@ -158,3 +158,16 @@ type Source interface {
 type KeyRequester interface {
 	RequestKey()
 }
+
+// BitrateSetter is a Source that encodes, and whose bit rate can follow what
+// the links to its viewers carry.
+type BitrateSetter interface {
+	// SetBitrate sets the target in bit/s; the source keeps it within what
+	// makes sense for its pictures. 0 means that nothing limits it. The target
+	// outlives a Run. Calls may come from any goroutine, also while Run is
+	// not running, and never block.
+	SetBitrate(bps int)
+	// MaxBitrate returns the target in bit/s while nothing limits it; 0 while
+	// that is unknown. It never blocks either.
+	MaxBitrate() int
+}

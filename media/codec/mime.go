@@ -71,7 +71,11 @@ func hvc1(s SPS) string {
 // rate contain the track: VP9 writes its level nowhere. The table is that of
 // the VP9 levels document, annex A of the bitstream specification.
 func vp9Level(t media.Track) int {
-	levels := [...]struct{ level, rate, size int }{
+	levels := [...]struct {
+		level int
+		rate  int64 // luma samples per second
+		size  int
+	}{
 		{10, 829440, 36864}, {11, 2764800, 73728},
 		{20, 4608000, 122880}, {21, 9216000, 245760},
 		{30, 20736000, 552960}, {31, 36864000, 983040},
@@ -80,7 +84,7 @@ func vp9Level(t media.Track) int {
 		{60, 1176502272, 35651584}, {61, 2353004544, 35651584},
 	}
 	size := t.Width * t.Height
-	rate := int(float64(size) * t.FPS)
+	rate := int64(float64(size) * t.FPS)
 	for _, l := range levels {
 		if size <= l.size && rate <= l.rate {
 			return l.level

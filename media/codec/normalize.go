@@ -280,7 +280,7 @@ func (n *Normalizer) place(f *media.Frame, st *trackState, t media.Track) bool {
 	if t.Codec.Audio() {
 		tick = nominal
 	}
-	pts, v := st.place(f.PTS, nominal, tick, t.Reordered, &n.shared)
+	pts, v := st.place(f.PTS, nominal, tick, f.Arrived, t.Reordered, &n.shared)
 	switch v {
 	case backwards:
 		n.backwards.Add(1)
@@ -308,6 +308,8 @@ func nominalStep(t media.Track, f *media.Frame) time.Duration {
 		d = 1024 * time.Second / clock
 	case t.Codec == media.PCMU, t.Codec == media.PCMA:
 		d = time.Duration(f.Size()/max(t.Channels, 1)) * time.Second / clock
+	case t.Codec == media.L16:
+		d = time.Duration(f.Size()/2/max(t.Channels, 1)) * time.Second / clock
 	}
 	return min(max(d, time.Millisecond), time.Second)
 }

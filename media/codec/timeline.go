@@ -15,6 +15,7 @@ type timeline struct {
 	last    time.Duration // newest PTS given out
 	offset  time.Duration // given out minus the source's
 	step    time.Duration // last distance of two frames, 0 while unknown
+	came    time.Time     // when the newest frame arrived
 }
 
 type verdict int
@@ -40,8 +41,12 @@ func (t *timeline) runsBack(pts time.Duration) bool {
 // place puts a frame on the timeline. nominal is the distance of two frames
 // in case of need, tick the smallest distance that two may have. shared is
 // the offset of the track that jumped last: when a source's clock jumps, all
-// its tracks jump, and they must stay together.
-func (t *timeline) place(pts, nominal, tick time.Duration, reordered bool, shared *time.Duration) (time.Duration, verdict) {
+// its tracks jump, and they must stay together. came is when the frame arrived,
+// zero if nobody knows.
+func (t *timeline) place(pts, nominal, tick time.Duration, came time.Time, reordered bool, shared *time.Duration) (time.Duration, verdict) {
+	waited := came.Sub(t.came)
+	known := !came.IsZero() && !t.came.IsZero()
+	t.came = came
 	if !t.started {
 		t.started = true
 		t.offset = *shared
@@ -50,7 +55,10 @@ func (t *timeline) place(pts, nominal, tick time.Duration, reordered bool, share
 	}
 	v := inOrder
 	d := t.ahead(pts)
-	if d <= -jumpBack || d > jumpAhead {
+	// A step ahead that took as long as it says is a pause: a microphone that
+	// was muted.
+	paused := known && (d-waited).Abs() < jumpBack
+	if d <= -jumpBack || d > jumpAhead && !paused {
 		v = discontinuity
 		d = pts + *shared - t.last
 		if d <= -jumpBack || d > jumpAhead {

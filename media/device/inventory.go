@@ -9,9 +9,11 @@ import (
 
 // Info describes a camera that is plugged in.
 type Info struct {
-	// Index is the number N of /dev/videoN.
+	// Index is the number N of /dev/videoN; on macOS and Windows the place in
+	// the list.
 	Index int
-	// Path is /dev/videoN: it may be another one after a replug.
+	// Path is /dev/videoN: it may be another one after a replug. Empty on
+	// macOS and Windows.
 	Path string
 	// Source is what to write as the camera's source: "usb:" and what stays
 	// with it, or the path where there is nothing such.
@@ -36,10 +38,15 @@ type Info struct {
 
 // List returns the cameras that are plugged in, by number. It asks sysfs and
 // the drivers only, so that no camera starts and none in use is disturbed. On
-// systems without Video4Linux2 the error is ErrUnsupported.
+// systems without Video4Linux2 a build with cgo asks the driver of macOS or
+// Windows, which tells no modes of a camera that is not open; everywhere else
+// the error is ErrUnsupported.
 func List(ctx context.Context) ([]Info, error) { return localSystem().list(ctx) }
 
 func (s *system) list(ctx context.Context) ([]Info, error) {
+	if s.foreign != nil {
+		return s.listForeign(ctx)
+	}
 	if !s.supported {
 		return nil, ErrUnsupported
 	}

@@ -29,6 +29,9 @@ type Options struct {
 	// mode. Zero leaves it open: up to 1280x720 at 30.
 	Width, Height int
 	FPS           float64
+	// Microphone gives the camera its sound: "" and "auto" that of the same
+	// USB device, if it has one, "off" none, "hw:1,0" device 0 of card 1.
+	Microphone string
 	// Silence is how long the camera may deliver no picture before it counts
 	// as hung; default 3 s, or three pictures where they come more slowly.
 	Silence time.Duration
@@ -49,11 +52,14 @@ type Source struct {
 	opts   Options
 	ref    ref
 	system *system
+	origin time.Time // of PTS where the driver tells no time
 
-	mu    sync.Mutex
-	last  identity // the camera that delivered last
-	past  Stats    // of the runs that have ended
-	stats Stats    // of this one
+	mu   sync.Mutex
+	last identity // the camera that delivered last
+	// lastLabel is the same where V4L2 is not.
+	lastLabel string
+	past      Stats // of the runs that have ended
+	stats     Stats // of this one
 }
 
 var _ media.Source = (*Source)(nil)
@@ -72,13 +78,16 @@ func newSource(o Options, sys *system) (*Source, error) {
 	if !(o.FPS >= 0 && o.FPS <= maxFPS) {
 		return nil, fmt.Errorf("camera %q: fps is 0 to %d, not %g", o.Source, maxFPS, o.FPS)
 	}
+	if err := checkMicrophone(o.Microphone); err != nil {
+		return nil, fmt.Errorf("camera %q: %w", o.Source, err)
+	}
 	if o.Silence <= 0 {
 		o.Silence = 3 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Source{opts: o, ref: r, system: sys}, nil
+	return &Source{opts: o, ref: r, system: sys, origin: time.Now()}, nil
 }
 
 // Run reads the camera until ctx is done, which returns nil, or fails, which
@@ -87,6 +96,9 @@ func (s *Source) Run(ctx context.Context, sink media.Sink) error {
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
+	if s.system.foreign != nil {
+		return ifRunning(ctx, s.runForeign(ctx, sink))
+	}
 	if !s.system.supported {
 		return &Error{Source: s.ref.text, Reason: ErrUnsupported, Text: "cannot be used: " + ErrUnsupported.Error()}
 	}
@@ -124,7 +136,8 @@ func (s *Source) capture(ctx context.Context, n node, sink media.Sink) error {
 	}
 	s.opts.Log.Debug("camera opened", "path", n.path, "name", n.label(), "format", r.layout.FourCC.String(),
 		"width", r.layout.Width, "height", r.layout.Height, "fps", r.track.FPS)
-	sink.Start(media.Tracks{r.track})
+	sink, quiet := s.startWithSound(ctx, n, r, sink)
+	defer quiet()
 	r.counted = func(stats Stats) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -34,11 +34,13 @@ type system struct {
 	self           int    // this process
 	supported      bool
 	open           func(path string) (camera, error)
+	foreign        func() ([]foreign, error) // nil: V4L2, or nothing
+	sound          soundSystem
 }
 
 func localSystem() *system {
 	return &system{
-		sys: "/sys", dev: "/dev", proc: "/proc", self: os.Getpid(), supported: v4l2.Supported,
+		sys: "/sys", dev: "/dev", proc: "/proc", self: os.Getpid(), supported: v4l2.Supported, foreign: systemDriver(), sound: localSound(),
 		open: func(path string) (camera, error) {
 			d, err := v4l2.Open(path)
 			if err != nil {

@@ -24,8 +24,9 @@ type Options struct {
 	// who then waits for the next key frame.
 	MaxBytes int
 	// Tail is how long frames older than the newest key frame are kept, so
-	// that a reader a little late need not jump; default 500 ms. Of a track
-	// whose every frame is a key frame no more than four are kept.
+	// that a reader a little late need not jump; default 500 ms. Of pictures
+	// each of which is a key frame no more than four are kept, unless there is
+	// sound beside them, which must have no gaps.
 	Tail time.Duration
 }
 
@@ -148,7 +149,7 @@ func (h *Hub) rebase(f *media.Frame) {
 
 func (h *Hub) evict(now time.Time) {
 	lead := h.tracks[h.lead].Codec
-	intra := lead.Intra() && !lead.Audio()
+	intra := lead.Intra() && !lead.Audio() && h.tracks.Audio() < 0
 	for h.first < h.next-1 {
 		old := h.ring[h.first&uint64(len(h.ring)-1)]
 		switch {

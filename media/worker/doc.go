@@ -1,5 +1,5 @@
-// Package worker runs everything that looks inside a picture: decoding,
-// scaling, JPEG and H.264 encoding. It does so in a process of its own, the
+// Package worker runs everything that looks inside a picture or coded sound:
+// decoding, scaling, JPEG and H.264 encoding. It does so in a process of its own, the
 // same binary started again, so that a bitstream that breaks a decoder costs
 // one camera its derived pictures for a second and not the server its life.
 //
@@ -26,6 +26,9 @@
 // that must not lose a frame (it replays a group of pictures to catch up) uses
 // [Worker.FeedWait]. A consumer that does not read Results thus slows nothing
 // but its own worker.
+//
+// A worker whose input is AAC needs no outputs: what it decodes comes back as
+// [OutputPCM].
 //
 // Answers carry the frame's own PTS, Captured and Arrived; these times never
 // leave the parent. Trouble that the worker survives comes as a Result with

@@ -19,6 +19,7 @@ type pipeline struct {
 	send      func(message) error
 
 	in       input
+	sound    *soundInput // instead of in, where the input is sound
 	inputErr error
 	outputs  []*output
 	scaled   []*scaled
@@ -75,10 +76,7 @@ func newPipeline(maxPixels int, send func(message) error) *pipeline {
 }
 
 func (p *pipeline) close() {
-	if p.in != nil {
-		p.in.close()
-		p.in = nil
-	}
+	p.closeInput()
 	for _, o := range p.outputs {
 		o.close()
 	}
@@ -86,11 +84,23 @@ func (p *pipeline) close() {
 	p.freeScaled(0)
 }
 
-func (p *pipeline) setInput(t media.Track) {
+func (p *pipeline) closeInput() {
 	if p.in != nil {
 		p.in.close()
 	}
-	p.in, p.inputErr = openInput(t, p.maxPixels)
+	if p.sound != nil {
+		p.sound.close()
+	}
+	p.in, p.sound = nil, nil
+}
+
+func (p *pipeline) setInput(t media.Track) {
+	p.closeInput()
+	if t.Codec.Audio() {
+		p.sound, p.inputErr = openSound(t)
+	} else {
+		p.in, p.inputErr = openInput(t, p.maxPixels)
+	}
 	p.hasPTS = false
 	delete(p.news, newsKey{isInput: true})
 	for _, o := range p.outputs {
@@ -144,6 +154,10 @@ func (p *pipeline) frame(f packet) error {
 	switch {
 	case p.inputErr != nil:
 		p.tellInput(p.inputErr)
+	case p.sound != nil:
+		if err := p.soundFrame(f); err != nil {
+			return err
+		}
 	case p.in == nil:
 		p.tellInput(errors.New("no input is set"))
 	default:

@@ -17,7 +17,7 @@ import (
 // they believe it: the worker has read a stranger's bytes, and a worker that
 // was taken over must not take its parent with it.
 
-const protocolVersion = 1
+const protocolVersion = 2
 
 // Message types; the high bit marks what the worker says.
 const (
@@ -32,6 +32,7 @@ const (
 	msgPicture
 	msgDone
 	msgTrouble
+	msgSound
 )
 
 const (

@@ -30,6 +30,7 @@ func samples() []message {
 		bitrateMessage(3, 1000),
 		readyMessage("hello"),
 		picture{Output: 1, Kind: OutputGray, Frame: 7, Key: true, Width: 2, Height: 1, Decode: time.Millisecond, Encode: time.Second, Units: [][]byte{{1, 2}}}.message(),
+		soundBlock{Frame: 7, Rate: 44100, Channels: 2, PCM: []byte{1, 2, 3, 4}}.message(),
 		doneMessage(7),
 		troubleMessage(4, &TroubleError{Text: "bad\nthing\x00", Count: 3, NeedKey: true}),
 	}
@@ -70,6 +71,10 @@ func parse(typ byte, p []byte) (again message, err error) {
 	case msgPicture:
 		var m picture
 		m, err = parsePicture(p)
+		return m.message(), err
+	case msgSound:
+		var m soundBlock
+		m, err = parseSound(p)
 		return m.message(), err
 	case msgDone:
 		var id uint64

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,10 @@ const (
 	// OutputGray is the luma plane, full range, one byte per pixel, rows
 	// without padding: for motion detection.
 	OutputGray
+	// OutputPCM is decoded sound, 16 bits big-endian, one or two channels
+	// interleaved (media.L16). It is never asked for: every frame of a sound
+	// input that is wanted comes back as this, with 0 for the output.
+	OutputPCM
 )
 
 // String names the kind for logs.
@@ -31,6 +36,8 @@ func (k Kind) String() string {
 		return "h264"
 	case OutputGray:
 		return "gray"
+	case OutputPCM:
+		return "pcm"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -77,7 +84,8 @@ func (o Output) check() error {
 	return nil
 }
 
-// Result is one made picture, or one piece of news when Err is set.
+// Result is one made picture or block of sound, or one piece of news when Err
+// is set.
 type Result struct {
 	// Output is the ID of the Output that made it; 0 with Err when the
 	// input is meant.
@@ -97,6 +105,9 @@ type Result struct {
 	Units [][]byte
 	// Width and Height of the picture in pixels.
 	Width, Height int
+	// Rate in Hz and Channels (1 or 2) of sound. Its PTS is that of the first
+	// sample; where a frame gives several blocks, they follow one another.
+	Rate, Channels int
 
 	// DecodeTime and EncodeTime are what the picture cost inside the worker;
 	// EncodeTime includes scaling.
@@ -181,6 +192,8 @@ type Options struct {
 	HangTimeout time.Duration
 	// StartTimeout is how long it may take to start; 0 means 10 s.
 	StartTimeout time.Duration
+	// Running counts the processes that there are; may be nil.
+	Running *atomic.Int64
 }
 
 func (o Options) withDefaults() (Options, error) {

@@ -108,8 +108,8 @@ func Start(ctx context.Context, o Options) (*Worker, error) {
 // size does, and begin with a key frame.
 func (w *Worker) SetInput(t media.Track) error {
 	switch {
-	case t.Codec.Audio() || len(t.Codec) == 0 || len(t.Codec) > 32:
-		return fmt.Errorf("worker: %q is no video codec", t.Codec)
+	case len(t.Codec) == 0 || len(t.Codec) > 32 || t.Codec.Audio() && t.Codec != media.AAC:
+		return fmt.Errorf("worker: %q is nothing to decode", t.Codec)
 	case t.Codec.Raw() && (t.Width <= 0 || t.Height <= 0):
 		return fmt.Errorf("worker: raw %s input without width and height", t.Codec)
 	case t.Width < 0 || t.Height < 0 || t.Width > MaxSide || t.Height > MaxSide || t.Codec.Raw() && t.Width*t.Height > w.o.MaxPixels:
@@ -362,6 +362,10 @@ func (w *Worker) fail(err error) {
 
 // run owns all goroutines of the worker.
 func (w *Worker) run(ctx context.Context) {
+	if w.o.Running != nil {
+		w.o.Running.Add(1)
+		defer w.o.Running.Add(-1)
+	}
 	var tail lastLine
 	var all sync.WaitGroup
 	all.Go(w.write)
@@ -448,6 +452,8 @@ func (w *Worker) limit(typ byte) int {
 	case msgPicture:
 		// Twice what a picture has uncompressed holds the worst JPEG.
 		return 3*w.o.MaxPixels + maxSmall
+	case msgSound:
+		return maxSound + 64
 	case msgReady, msgDone, msgTrouble:
 		return maxText + 64
 	}
@@ -495,6 +501,16 @@ func (w *Worker) handle(typ byte, payload []byte) error {
 		}
 		r, ok, err := w.resolve(m)
 		if ok {
+			w.deliver(r)
+		}
+		return err
+	case msgSound:
+		m, err := parseSound(payload)
+		if err != nil {
+			return err
+		}
+		r, err := w.resolveSound(m)
+		if err == nil {
 			w.deliver(r)
 		}
 		return err

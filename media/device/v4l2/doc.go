@@ -14,7 +14,7 @@ import (
 // Errors of this package; all others wrap an Errno.
 var (
 	// ErrUnsupported says that there is no Video4Linux2 here.
-	ErrUnsupported = errors.New("USB cameras need 64-bit Linux in this build")
+	ErrUnsupported = errors.New("USB cameras need 64-bit Linux, or a build with cgo on macOS and Windows")
 	// ErrTimeout says that no buffer was filled in time.
 	ErrTimeout = errors.New("no buffer filled in time")
 	// ErrInterrupted says that Interrupt was called.

@@ -80,7 +80,7 @@ func TestGuest(t *testing.T) {
 }
 
 // patience bounds every wait: the guest is slow, and so may be its host.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // eventually waits for a condition that the kernel brings about in its time.
 func eventually(t *testing.T, what string, done func() bool) {
@@ -280,16 +280,26 @@ func runSource(t *testing.T, s *device.Source) *running {
 // await waits for that many frames.
 func (r *running) await(t *testing.T, n int) {
 	t.Helper()
+	if err := r.reach(t, n); err != nil {
+		t.Fatalf("source ended after %d frames: %v", r.count(), err)
+	}
+}
+
+// reach waits for that many frames, or for the end of the source, which it
+// returns.
+func (r *running) reach(t *testing.T, n int) error {
+	t.Helper()
 	deadline := time.After(patience)
 	for r.count() < n {
 		select {
 		case <-r.wake:
 		case err := <-r.err:
-			t.Fatalf("source ended after %d frames: %v", r.count(), err)
+			return err
 		case <-deadline:
 			t.Fatalf("%d frames instead of %d within %v", r.count(), n, patience)
 		}
 	}
+	return nil
 }
 
 // stop ends the source and returns what it says.

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -41,19 +44,75 @@ func (c *cpio) write(b []byte) {
 
 func (c *cpio) pad() { c.write(make([]byte, -c.n&3)) }
 
-// entry adds a file; major and minor are those of a device.
-func (c *cpio) entry(name string, mode uint32, data []byte, major, minor int) {
+// header begins an entry; what follows is its content, and pad.
+func (c *cpio) header(name string, mode uint32, size, major, minor int) {
 	c.inode++
-	header := [13]uint32{uint32(c.inode), mode, 0, 0, 1, 0, uint32(len(data)), 0, 0, uint32(major), uint32(minor), uint32(len(name) + 1), 0}
+	header := [13]uint32{uint32(c.inode), mode, 0, 0, 1, 0, uint32(size), 0, 0, uint32(major), uint32(minor), uint32(len(name) + 1), 0}
 	c.write([]byte("070701"))
 	for _, v := range header {
 		c.write(fmt.Appendf(nil, "%08x", v))
 	}
 	c.write(append([]byte(name), 0))
 	c.pad()
+}
+
+// entry adds a file; major and minor are those of a device.
+func (c *cpio) entry(name string, mode uint32, data []byte, major, minor int) {
+	c.header(name, mode, len(data), major, minor)
 	c.write(data)
 	c.pad()
 }
+
+// copy adds an executable file of this system, which may be large.
+func (c *cpio) copy(name, from string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	c.header(name, modeFile|0o755, int(info.Size()), 0, 0)
+	if c.err != nil {
+		return c.err
+	}
+	n, err := io.CopyN(c.w, f, info.Size())
+	c.n += int(n)
+	if err != nil {
+		return fmt.Errorf("copy %s into the guest: %w", from, err)
+	}
+	c.pad()
+	return nil
+}
+
+// files adds what a machine wants beside its program, and the folders for it.
+func (c *cpio) files(m Machine) error {
+	made := map[string]bool{}
+	for _, dir := range baseFolders() {
+		made["/"+dir] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
+		if !path.IsAbs(name) || path.Clean(name) != name {
+			return fmt.Errorf("file %q of the guest: write an absolute path", name)
+		}
+		var missing []string
+		for dir := path.Dir(name); dir != "/" && !made[dir]; dir = path.Dir(dir) {
+			made[dir] = true
+			missing = append(missing, dir)
+		}
+		for _, dir := range slices.Backward(missing) {
+			c.entry(dir[1:], modeFolder|0o755, nil, 0, 0)
+		}
+		if err := c.copy(name[1:], m.Files[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func baseFolders() []string { return []string{"dev", "proc", "sys", "tmp", "modules"} }
 
 // Types of files in a mode.
 const (
@@ -77,7 +136,7 @@ func writeInitrd(w io.Writer, k *kernel, m Machine) error {
 		return err
 	}
 	c := &cpio{w: bufio.NewWriterSize(w, 1<<20)}
-	for _, dir := range []string{"dev", "proc", "sys", "tmp", "modules"} {
+	for _, dir := range baseFolders() {
 		c.entry(dir, modeFolder|0o755, nil, 0, 0)
 	}
 	c.entry("dev/console", modeDevice|0o600, nil, 5, 1)
@@ -95,6 +154,9 @@ func writeInitrd(w io.Writer, k *kernel, m Machine) error {
 		fmt.Fprintln(&lines, strings.TrimSpace(o.name+" "+o.params))
 	}
 	c.entry(strings.TrimPrefix(ModuleOrder, "/"), modeFile|0o644, []byte(lines.String()), 0, 0)
+	if err := c.files(m); err != nil {
+		return err
+	}
 	return c.close()
 }
 

@@ -20,11 +20,13 @@ type kernel struct {
 	modules string
 }
 
-// wanted are the folders of a kernel package that hold what a camera needs.
+// wanted are the folders of a kernel package that hold what a camera and its
+// microphone need.
 func wanted() []string {
 	return []string{
 		"/kernel/drivers/media/common/", "/kernel/drivers/media/mc/", "/kernel/drivers/media/v4l2-core/", "/kernel/drivers/media/usb/uvc/",
 		"/kernel/drivers/usb/common/", "/kernel/drivers/usb/core/", "/kernel/drivers/usb/usbip/",
+		"/kernel/sound/soundcore.", "/kernel/sound/core/", "/kernel/sound/drivers/", "/kernel/sound/usb/",
 	}
 }
 
@@ -38,8 +40,9 @@ func findKernel(ctx context.Context) (*kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if old, err := filepath.Glob(filepath.Join(cache, "linux-image-*", "kernel")); err == nil && len(old) > 0 {
-		dir := filepath.Dir(old[len(old)-1])
+	// What was unpacked before sound was wanted has no snd.ko.
+	if old, err := filepath.Glob(filepath.Join(cache, "linux-image-*", "modules", "snd.ko")); err == nil && len(old) > 0 {
+		dir := filepath.Dir(filepath.Dir(old[len(old)-1]))
 		return &kernel{image: filepath.Join(dir, "kernel"), modules: filepath.Join(dir, "modules")}, nil
 	}
 	for _, tool := range []string{"apt-cache", "apt-get", "dpkg-deb", "xz"} {
@@ -63,7 +66,7 @@ func findKernel(ctx context.Context) (*kernel, error) {
 	if err := fetch(ctx, name, work); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cache, name)
+	dir := filepath.Join(cache, name+"+sound")
 	if err := os.Rename(filepath.Join(work, "unpacked"), dir); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}

@@ -41,7 +41,11 @@ type Machine struct {
 	// Modules are the kernel modules to load, each with its parameters, as
 	// "uvcvideo nodrop=1"; those that they depend on come by themselves.
 	Modules []string
-	// Memory of the machine in MiB; default 384.
+	// Files are further files of the guest: where each is there, an absolute
+	// path, and where it comes from here. All are executable.
+	Files map[string]string
+	// Memory of the machine in MiB; default 384 and what Files take, which are
+	// in memory twice while the machine starts.
 	Memory int
 	// Output gets what the program writes.
 	Output io.Writer
@@ -81,12 +85,27 @@ func emulator() (string, error) {
 	return qemu, nil
 }
 
+func (m Machine) filesSize() (size int64, err error) {
+	for _, from := range m.Files {
+		info, err := os.Stat(from)
+		if err != nil {
+			return 0, err
+		}
+		size += info.Size()
+	}
+	return size, nil
+}
+
 // boot runs QEMU without KVM: that needs no rights, and works inside of other
 // virtual machines.
 func boot(ctx context.Context, qemu string, k *kernel, initrd string, m Machine) (int, error) {
 	memory := m.Memory
 	if memory == 0 {
-		memory = 384
+		size, err := m.filesSize()
+		if err != nil {
+			return 0, err
+		}
+		memory = 384 + 2*int(size>>20)
 	}
 	args := base64.RawURLEncoding.EncodeToString([]byte(strings.Join(m.Args, "\x00")))
 	cmd := exec.CommandContext(ctx, qemu,

@@ -111,3 +111,46 @@ func TestUnavailable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestFiles: further files come with their folders, each once.
+func TestFiles(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "from")
+	if err := os.WriteFile(from, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	c := &cpio{w: bufio.NewWriter(&b)}
+	if err := c.files(Machine{Files: map[string]string{"/lib/x/a.so": from, "/lib/b.so": from, "/tmp/c": from}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range []string{"lib\x00", "lib/x\x00", "lib/x/a.so\x00", "lib/b.so\x00", "tmp\x00", "tmp/c\x00"} {
+		if k := bytes.Count(b.Bytes(), []byte(n)); k > 0 {
+			names = append(names, strings.TrimRight(n, "\x00")+"="+strconv.Itoa(k))
+		}
+	}
+	if got := strings.Join(names, " "); got != "lib=1 lib/x=1 lib/x/a.so=1 lib/b.so=1 tmp/c=1" {
+		t.Errorf("got %s", got)
+	}
+	if n := bytes.Count(b.Bytes(), []byte("12345")); n != 3 {
+		t.Errorf("content is there %d times", n)
+	}
+	for _, name := range []string{"relative", "/a/../b"} {
+		if err := c.files(Machine{Files: map[string]string{name: from}}); err == nil {
+			t.Errorf("%q taken", name)
+		}
+	}
+}
+
+func TestParseLDD(t *testing.T) {
+	got, err := parseLDD("\tlinux-vdso.so.1 (0x00007f)\n\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n")
+	if err != nil || strings.Join(got, " ") != "/lib/x86_64-linux-gnu/libm.so.6 /lib64/ld-linux-x86-64.so.2" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := parseLDD("\tlibavcodec.so.59 => not found\n"); err == nil || !strings.Contains(err.Error(), "libavcodec.so.59") {
+		t.Errorf("got %v", err)
+	}
+}

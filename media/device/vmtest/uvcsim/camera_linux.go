@@ -39,6 +39,7 @@ type Camera struct {
 	changed   *sync.Cond
 	link      *os.File
 	queue     []request // of the streaming endpoint
+	mic       microphone
 	probe     []byte
 	commit    []byte
 	streaming bool
@@ -97,6 +98,7 @@ func (c *Camera) Plug(port int) error {
 	link := os.NewFile(uintptr(ends[0]), "vhci")
 	c.mu.Lock()
 	c.link, c.port, c.closed, c.streaming, c.queue = link, port, false, false, nil
+	c.mic.queue = nil
 	c.probe = c.agree(nil)
 	c.commit = c.agree(nil)
 	c.mu.Unlock()
@@ -108,6 +110,9 @@ func (c *Camera) Plug(port int) error {
 	}
 	c.done.Go(func() { c.serve(link) })
 	c.done.Go(func() { c.transmit(link) })
+	if c.config.Microphone != nil {
+		c.done.Go(func() { c.speak(link) })
+	}
 	return nil
 }
 
@@ -245,7 +250,11 @@ func (c *Camera) submitted(link *os.File, header []byte) bool {
 	if endpoint != 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.queue = append(c.queue, r)
+		queue := &c.queue
+		if endpoint == microphoneEndpoint {
+			queue = &c.mic.queue
+		}
+		*queue = append(*queue, r)
 		c.changed.Broadcast()
 		return true
 	}
@@ -269,11 +278,13 @@ func (c *Camera) unlink(link io.Writer, sequence, victim uint32) {
 	defer c.tx.Unlock()
 	status := int32(0) // too late: it has been answered
 	c.mu.Lock()
-	for i, r := range c.queue {
-		if r.sequence == victim {
-			c.queue = append(c.queue[:i:i], c.queue[i+1:]...)
-			status = -int32(unix.ECONNRESET)
-			break
+	for _, queue := range []*[]request{&c.queue, &c.mic.queue} {
+		for i, r := range *queue {
+			if r.sequence == victim {
+				*queue = append((*queue)[:i:i], (*queue)[i+1:]...)
+				status = -int32(unix.ECONNRESET)
+				break
+			}
 		}
 	}
 	c.mu.Unlock()

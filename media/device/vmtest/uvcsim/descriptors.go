@@ -93,7 +93,12 @@ func (c *Config) configDescriptor() []byte {
 	}
 	association := []byte{8, 0x0b, 0, 2, 0x0e, 3, 0, 2}
 	body := slices.Concat(association, control, stream)
-	return slices.Concat([]byte{9, 2}, u16(9+len(body)), []byte{2, 1, 0, 0x80, 250}, body)
+	interfaces := byte(2)
+	if c.Microphone != nil {
+		body = append(body, microphoneDescriptors()...)
+		interfaces += 2
+	}
+	return slices.Concat([]byte{9, 2}, u16(9+len(body)), []byte{interfaces, 1, 0, 0x80, 250}, body)
 }
 
 // stringDescriptor returns nil where there is no such string.

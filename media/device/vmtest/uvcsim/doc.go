@@ -47,6 +47,8 @@ type Config struct {
 	Isochronous bool
 	// Picture makes frame n, counted over all streams. It must not block.
 	Picture func(f FourCC, width, height, n int) Picture
+	// Microphone makes sample n at 48 kHz; nil: the camera has none.
+	Microphone func(n int) int16
 	// Insist, unless 0, is the number from 1 of the only size that the camera
 	// can deliver now, whatever it offers: it changes what it is asked for.
 	Insist int
