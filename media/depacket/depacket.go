@@ -6,6 +6,7 @@
 package depacket
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -82,7 +83,7 @@ func Describe(f format.Format) (media.Track, func() (Depacketizer, error), bool)
 	case *format.VP8:
 		return video(media.VP8), func() (Depacketizer, error) {
 			d, err := f.CreateDecoder()
-			return &wholeFrames{decode: d.Decode, more: rtpvp8.ErrMorePacketsNeeded}, err
+			return &wholeFrames{decode: func(p *rtp.Packet) ([]byte, error) { return d.Decode(wholePartition(p)) }, more: rtpvp8.ErrMorePacketsNeeded}, err
 		}, true
 	case *format.VP9:
 		return video(media.VP9), func() (Depacketizer, error) {
@@ -263,6 +264,20 @@ func withoutSize(obu []byte) []byte {
 	out = append(out, obu[:header]...)
 	out[0] &^= hasSize
 	return append(out, body...)
+}
+
+// wholePartition hides the number of the partition that a VP8 packet belongs to
+// (RFC 7741 section 4.2): GStreamer counts them, gortsplib's decoder takes one
+// only. A packet that begins a later partition then goes on with the frame.
+func wholePartition(p *rtp.Packet) *rtp.Packet {
+	const begins, partition = 0x10, 0x07
+	if len(p.Payload) == 0 || p.Payload[0]&partition == 0 {
+		return p
+	}
+	q := *p
+	q.Payload = bytes.Clone(p.Payload)
+	q.Payload[0] &^= begins | partition
+	return &q
 }
 
 // wholeFrames is for formats whose decoder gives one picture in one piece.

@@ -2,6 +2,8 @@ package depacket
 
 import (
 	"bytes"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtp"
 	"testing"
 )
 
@@ -78,4 +80,29 @@ func FuzzWithoutSize(f *testing.F) {
 			t.Errorf("%x: %x", b, got)
 		}
 	})
+}
+
+// TestNumberedPartitions: GStreamer counts the partitions of a VP8 picture.
+func TestNumberedPartitions(t *testing.T) {
+	_, create, _ := Describe(&format.VP8{PayloadTyp: 96})
+	d, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		for i, first := range []byte{0x10, 0x01, 0x12, 0x02} { // the third begins a partition
+			p := &rtp.Packet{Payload: []byte{first, byte(n), byte(i)}}
+			p.SequenceNumber, p.Timestamp, p.Marker = uint16(4*n+i), uint32(n), i == 3
+			au, err := d.Packet(p, 0)
+			if err != nil || (len(au) == 1) != p.Marker {
+				t.Fatalf("packet %d: %v, %v", i, au, err)
+			}
+			if p.Payload[0] != first {
+				t.Error("the packet was changed")
+			}
+			if p.Marker && len(au[0].Units[0]) != 8 {
+				t.Errorf("%x", au[0].Units)
+			}
+		}
+	}
 }

@@ -206,6 +206,16 @@ func (r *Receiver) Watch(ctx context.Context, silence time.Duration) error {
 	}
 }
 
+// Silence is how long no frame of the leading track has come; 0 before Attach.
+func (r *Receiver) Silence() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lastTime.IsZero() {
+		return 0
+	}
+	return time.Since(r.lastTime)
+}
+
 // RequestKey asks the sender of the video for a key frame by RTCP (PLI, RFC
 // 4585 section 6.3.1). Senders that cannot make one ignore it.
 func (r *Receiver) RequestKey() {

@@ -36,7 +36,10 @@ var (
 type Lease struct {
 	s    *Stream
 	kind string
-	once sync.Once
+	// stats are those of the camera, for this kind of lease.
+	stats *kindStats
+	once  sync.Once
+	rate  leaseRate
 }
 
 // Lease takes a lease. Kind names the sort of viewer for the statistics:
@@ -57,7 +60,7 @@ func (s *Stream) leaseLocked(kind string) (*Lease, error) {
 	s.viewers[kind]++
 	s.policy.lease(time.Now(), 1)
 	s.wakeUp()
-	return &Lease{s: s, kind: kind}, nil
+	return &Lease{s: s, kind: kind, stats: s.camera().stats.of(kind)}, nil
 }
 
 // LeaseInternal takes a lease that does not count as a viewer: for a stream
@@ -136,6 +139,7 @@ func (l *Lease) Release() {
 		}
 		l.s.mu.Unlock()
 		l.s.wakeUp()
+		l.forgetRate()
 	})
 }
 

@@ -2,7 +2,7 @@ package stream
 
 import "time"
 
-// meter counts frames and bytes in one-second buckets, so that rates follow a
+// meter counts the frames of the leading track, and the bytes of all, in one-second buckets, so that rates follow a
 // change within seconds and fall to zero when nothing comes.
 type meter struct {
 	buckets [4]struct {
@@ -14,15 +14,17 @@ type meter struct {
 	bytes  uint64
 }
 
-func (m *meter) add(now time.Time, size int) {
+func (m *meter) add(now time.Time, size int, leading bool) {
 	s := now.Unix()
 	b := &m.buckets[s&3]
 	if b.second != s {
 		b.second, b.frames, b.bytes = s, 0, 0
 	}
-	b.frames++
+	if leading {
+		b.frames++
+		m.frames++
+	}
 	b.bytes += size
-	m.frames++
 	m.bytes += uint64(size)
 }
 

@@ -134,7 +134,8 @@ func TestNewViewerDoesNotWaitForAnOldFailure(t *testing.T) {
 func TestMeter(t *testing.T) {
 	var m meter
 	for i := range 90 {
-		m.add(at(time.Duration(i)*time.Second/30), 1000)
+		m.add(at(time.Duration(i)*time.Second/30), 800, true)
+		m.add(at(time.Duration(i)*time.Second/30), 200, false) // sound is no picture
 	}
 	fps, bps := m.rates(at(3 * time.Second))
 	if fps != 30 || bps != 240000 {

@@ -100,6 +100,15 @@ func (s *Stream) attach(p *Publication) (*Publication, error) {
 	return nil, nil
 }
 
+// Free reports whether somebody could publish to the camera now without being
+// told to take over.
+func (s *Stream) Free() bool {
+	s.mu.Lock()
+	pub, can := s.pub, !s.closed && !s.opts.Disabled && s.opts.Source == nil
+	s.mu.Unlock()
+	return can && (pub == nil || pub.opts.Yields != nil && pub.opts.Yields())
+}
+
 // Low returns the smaller rendering that the camera's publisher sends beside
 // the main one, or nil.
 func (s *Stream) Low() media.Source {

@@ -77,6 +77,8 @@ type Stream struct {
 	parent *Stream // nil for a camera
 	log    *slog.Logger
 	hub    *hub.Hub
+	stats  stats
+	rates  rates
 
 	mu       sync.Mutex
 	opts     Options
@@ -321,9 +323,10 @@ func (s *Stream) write(f *media.Frame, pub *Publication) {
 	}
 	size := f.Size()
 	s.mu.Lock()
-	s.meter.add(f.Arrived, size)
 	ts, _ := s.hub.Tracks()
-	if f.Track < len(ts) && (!ts[f.Track].Codec.Audio() || ts.Video() < 0) {
+	leading := f.Track < len(ts) && (!ts[f.Track].Codec.Audio() || ts.Video() < 0)
+	s.meter.add(f.Arrived, size, leading)
+	if leading {
 		s.last, s.lastSize = f.Arrived, size
 	}
 	if pub != nil {

@@ -32,6 +32,8 @@ const (
 const (
 	// output is the ID of the one output that the worker has.
 	output = 1
+	// leastBitrate in bit/s is what the encoder is never held below.
+	leastBitrate = 50_000
 	// inFlight is how many pictures the worker may owe an answer for.
 	inFlight = 2
 )
@@ -48,7 +50,7 @@ type engine interface {
 	Close() error
 }
 
-// Source is a media.Source and a media.KeyRequester. It is used by one Run at
+// Source is a media.Source, a media.KeyRequester and a media.BitrateSetter. It is used by one Run at
 // a time; the other methods are for any goroutine.
 type Source struct {
 	opts      Options
@@ -57,11 +59,13 @@ type Source struct {
 
 	mu     sync.Mutex
 	engine engine // while a worker runs
+	limit  int    // bit/s that the viewers' links carry; 0: enough
 }
 
 var (
-	_ media.Source       = (*Source)(nil)
-	_ media.KeyRequester = (*Source)(nil)
+	_ media.Source        = (*Source)(nil)
+	_ media.KeyRequester  = (*Source)(nil)
+	_ media.BitrateSetter = (*Source)(nil)
 )
 
 // New returns a test source; the error names the option that is bad.
@@ -105,14 +109,34 @@ func (s *Source) RequestKey() {
 	}
 }
 
-// SetBitrate changes the bit rate of h264 in bit/s while the source runs; the
-// next Run begins with the one of the options again.
+// SetBitrate holds the bit rate of h264 down; see media.BitrateSetter.
 func (s *Source) SetBitrate(bps int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.limit = bps
 	if s.engine != nil && s.opts.Codec == "h264" {
-		s.engine.SetBitrate(output, bps)
+		s.engine.SetBitrate(output, s.bitrateLocked())
 	}
+}
+
+// MaxBitrate returns the bit rate of the options, 0 for all but h264.
+func (s *Source) MaxBitrate() int {
+	switch {
+	case s.opts.Codec != "h264":
+		return 0
+	case s.opts.Bitrate > 0:
+		return s.opts.Bitrate
+	}
+	return defaultBitrate(s.opts)
+}
+
+// bitrateLocked returns the bit rate to encode with. The caller holds the lock.
+func (s *Source) bitrateLocked() int {
+	most := s.MaxBitrate()
+	if s.limit <= 0 {
+		return most
+	}
+	return min(max(s.limit, leastBitrate), most)
 }
 
 func (s *Source) track(o Options, c media.Codec) media.Track {
@@ -192,11 +216,8 @@ func (s *Source) runWorker(ctx context.Context, o Options, sink media.Sink) erro
 	out := worker.Output{ID: output, Kind: worker.OutputJPEG, Quality: o.Quality}
 	track := s.track(o, media.JPEG)
 	if o.Codec == "h264" {
-		out = worker.Output{ID: output, Kind: worker.OutputH264, FPS: min(o.FPS, 60), Bitrate: o.Bitrate, GOP: o.GOP}
+		out = worker.Output{ID: output, Kind: worker.OutputH264, FPS: min(o.FPS, 60), Bitrate: s.MaxBitrate(), GOP: o.GOP}
 		track = s.track(o, media.H264)
-		if out.Bitrate == 0 {
-			out.Bitrate = defaultBitrate(o)
-		}
 	}
 	o.Worker.InFlight = inFlight
 	asked := ctx
@@ -259,6 +280,9 @@ func (s *Source) setEngine(e engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.engine = e
+	if e != nil && s.opts.Codec == "h264" && s.limit > 0 {
+		e.SetBitrate(output, s.bitrateLocked())
+	}
 }
 
 // deliver passes on what the worker makes until the worker is gone.

@@ -268,10 +268,33 @@ func TestBusyWorkerLosesPicturesOnly(t *testing.T) {
 		if e.keys != 1 || e.bitrate != 400_000 {
 			t.Fatalf("%d key requests, bitrate %d", e.keys, e.bitrate)
 		}
+		s.SetBitrate(10)
+		if s.limit != 10 || s.MaxBitrate() != 700_000 || s.bitrateLocked() != leastBitrate {
+			t.Fatalf("held down to %d of %d", s.bitrateLocked(), s.MaxBitrate())
+		}
+		s.SetBitrate(0)
+		if s.bitrateLocked() != 700_000 {
+			t.Fatalf("bit rate %d without a limit", s.bitrateLocked())
+		}
 		if o := e.outputs[0]; o.GOP != 3*time.Second || o.FPS != 25 || o.Bitrate != 700_000 {
 			t.Fatalf("output %+v", o)
 		}
 	})
+}
+
+func TestBitrateOutlivesARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &fake{}
+		s := withFake(t, Options{Width: 320, Height: 180, Bitrate: 700_000}, e)
+		s.SetBitrate(300_000)
+		record(t, s, 4, nil)
+		if e.bitrate != 300_000 {
+			t.Fatalf("bit rate %d", e.bitrate)
+		}
+	})
+	if s := newSource(t, Options{Codec: "jpeg"}); s.MaxBitrate() != 0 {
+		t.Fatalf("JPEG with a bit rate of %d", s.MaxBitrate())
+	}
 }
 
 func TestNoWorker(t *testing.T) {

@@ -18,15 +18,6 @@ import (
 // and another is right now: passing through, or decoding.
 var errOtherWay = errors.New("the camera's stream has changed")
 
-// Adapter is a Source whose bit rate can follow what its viewers' links can
-// carry.
-type Adapter interface {
-	// SetBitrate sets the target in bit/s, kept within what makes sense for
-	// the size of the picture; 0 goes back to what the size asks for. It may
-	// be called from any goroutine and does not block.
-	SetBitrate(bps int)
-}
-
 // jpegOutput and h264Output are the sources of derived streams.
 type (
 	jpegOutput struct{ output }
@@ -34,10 +25,10 @@ type (
 )
 
 var (
-	_ media.Source       = (*jpegOutput)(nil)
-	_ media.Source       = (*h264Output)(nil)
-	_ media.KeyRequester = (*h264Output)(nil)
-	_ Adapter            = (*h264Output)(nil)
+	_ media.Source        = (*jpegOutput)(nil)
+	_ media.Source        = (*h264Output)(nil)
+	_ media.KeyRequester  = (*h264Output)(nil)
+	_ media.BitrateSetter = (*h264Output)(nil)
 )
 
 // output is one derived stream.
@@ -46,7 +37,8 @@ type output struct {
 	parent         *stream.Stream
 	name           string
 	h264           bool
-	width, quality int // as the name asks
+	half           bool // H.264 in half the width
+	width, quality int  // as the name asks
 
 	mu      sync.Mutex
 	member  *member // while a stage makes it
@@ -121,6 +113,9 @@ func (o *output) passes(t media.Track, f *media.Frame) bool {
 
 // size returns the size to scale to, as worker.Output has it.
 func (o *output) size(t media.Track) (w, h int) {
+	if o.half {
+		return halved(t.Width, t.Height)
+	}
 	if o.h264 {
 		return fit(t.Width, t.Height, h264Side, h264Side)
 	}
@@ -148,13 +143,26 @@ func (o *output) plan(t media.Track) worker.Output {
 
 // target returns the bit rate.
 func (o *output) target(t media.Track, fps float64) int {
-	most := bitrate(t.Width, t.Height, fps)
+	most := o.most(t, fps)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.bitrate <= 0 {
 		return most
 	}
-	return min(max(o.bitrate, 100_000), most)
+	return min(max(o.bitrate, leastBitrate), most)
+}
+
+// most returns the bit rate while nothing limits it.
+func (o *output) most(t media.Track, fps float64) int {
+	most := bitrate(t.Width, t.Height, fps)
+	if w, _ := o.size(t); o.half && w > 0 {
+		h := 0
+		if t.Width > 0 {
+			h = t.Height * w / t.Width
+		}
+		most = min(most, bitrate(w, h, fps))
+	}
+	return most
 }
 
 // encode delivers what the camera's stage makes.
@@ -193,7 +201,7 @@ func (o *h264Output) RequestKey() {
 	}
 }
 
-// SetBitrate implements Adapter.
+// SetBitrate implements media.BitrateSetter.
 func (o *h264Output) SetBitrate(bps int) {
 	o.mu.Lock()
 	o.bitrate = bps
@@ -202,6 +210,16 @@ func (o *h264Output) SetBitrate(bps int) {
 	if m != nil {
 		m.stage.poke()
 	}
+}
+
+// MaxBitrate implements media.BitrateSetter.
+func (o *h264Output) MaxBitrate() int {
+	ts, _ := o.parent.Hub().Tracks()
+	v := ts.Video()
+	if v < 0 {
+		return 0
+	}
+	return o.most(ts[v], nominalFPS(ts[v].FPS))
 }
 
 // pass delivers the camera's JPEG as it is.

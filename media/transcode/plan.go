@@ -12,6 +12,13 @@ import (
 // takes a whole processor, and browsers on phones cannot show it anyway.
 const h264Side = 1920
 
+// lowWidth is the least width in pixels to which pictures are made smaller for
+// a narrow link.
+const lowWidth = 160
+
+// leastBitrate in bit/s is the least that is asked of an encoder.
+const leastBitrate = 100_000
+
 // h264GOP is the time between key frames that nobody has asked for.
 const h264GOP = 2 * time.Second
 
@@ -36,6 +43,21 @@ func fit(w, h, maxW, maxH int) (width, height int) {
 		return 0, maxH
 	}
 	return 0, 0
+}
+
+// halved returns the width to scale to for a narrow link, half of what fit gives
+// H.264, in the form of fit. While the size is not known it is that of most
+// cameras.
+func halved(w, h int) (width, height int) {
+	if w <= 0 || h <= 0 {
+		return 640, 0
+	}
+	long := max(w, h)
+	width = w * min(long, h264Side) / long / 2 &^ 1
+	if width < lowWidth {
+		return fit(w, h, h264Side, h264Side)
+	}
+	return width, 0
 }
 
 // least returns the smaller of two limits of which 0 means none.

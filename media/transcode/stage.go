@@ -86,6 +86,10 @@ func (t *Transcoder) attach(ctx context.Context, parent *stream.Stream) (*stage,
 				return nil, ctx.Err()
 			}
 		}
+		if st == nil && t.most > 0 && len(t.stages) >= t.most {
+			t.mu.Unlock()
+			return nil, fmt.Errorf("%w (%d)", ErrBusy, t.most)
+		}
 		if st == nil {
 			sctx, cancel := context.WithCancel(context.Background())
 			st = &stage{
@@ -310,6 +314,7 @@ func (st *stage) setEngine(e engine) {
 
 // collect hands what the worker makes to the members until the worker is gone.
 func (st *stage) collect(e engine) {
+	decoded := time.Duration(-1) // PTS of the picture whose decoding was counted
 	for r := range e.Results() {
 		if r.Err != nil {
 			st.noteTrouble(r.Err)
@@ -317,6 +322,11 @@ func (st *stage) collect(e engine) {
 		}
 		st.made.Add(1)
 		st.t.pictures.Add(1)
+		if r.PTS == decoded {
+			r.DecodeTime = 0 // the same picture, for another output
+		}
+		decoded = r.PTS
+		st.parent.Worked(r.DecodeTime, r.EncodeTime)
 		st.mu.Lock()
 		for _, m := range st.members {
 			if m.id == r.Output && m.id != 0 {

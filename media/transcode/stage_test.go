@@ -516,12 +516,12 @@ func TestKeyRequestAndBitrate(t *testing.T) {
 			t.Fatalf("key requests %v, outputs %+v", e.keys, e.outputs)
 		}
 		id, was := e.outputs[0].ID, e.outputs[0].Bitrate
-		h.Stream().Options().Source.(Adapter).SetBitrate(200_000)
+		h.Stream().Options().Source.(media.BitrateSetter).SetBitrate(200_000)
 		synctest.Wait()
 		if o := e.outputs[0]; o.Bitrate != 200_000 || o.ID != id {
 			t.Fatalf("output %+v", o)
 		}
-		h.Stream().Options().Source.(Adapter).SetBitrate(90_000_000)
+		h.Stream().Options().Source.(media.BitrateSetter).SetBitrate(90_000_000)
 		synctest.Wait()
 		if o := e.outputs[0]; o.Bitrate != was {
 			t.Fatalf("output %+v, it was %d", o, was)
@@ -563,4 +563,38 @@ func TestCapsOfJPEG(t *testing.T) {
 			t.Fatalf("fed %d frames in 4 s, outputs %+v", n, e.outputs)
 		}
 	})
+}
+
+// One camera more than may be decoded at a time is refused with a reason, and
+// has its turn when another ends.
+func TestTooManyCameras(t *testing.T) {
+	tc := New(Options{MaxStages: 1})
+	tc.available = func() error { return nil }
+	reg := stream.New(stream.Config{})
+	defer reg.Close()
+	var cams [2]*stream.Stream
+	for i := range cams {
+		var err error
+		if cams[i], err = reg.Add(fmt.Sprintf("cam%d", i), stream.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := tc.attach(t.Context(), cams[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := tc.attach(t.Context(), cams[0]); err != nil || again != first {
+		t.Errorf("a second output of the same camera: %v", err)
+	} else {
+		tc.detach(again)
+	}
+	if _, err := tc.attach(t.Context(), cams[1]); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second camera: %v", err)
+	}
+	tc.detach(first)
+	second, err := tc.attach(t.Context(), cams[1])
+	if err != nil {
+		t.Fatalf("after the first has ended: %v", err)
+	}
+	tc.detach(second)
 }

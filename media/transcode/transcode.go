@@ -13,6 +13,7 @@ package transcode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -45,7 +46,13 @@ type Options struct {
 	Log *slog.Logger
 	// Worker says how the codec processes are run.
 	Worker worker.Options
+	// MaxStages bounds the cameras that are decoded at a time, each by a
+	// process of its own; default 64.
+	MaxStages int
 }
+
+// ErrBusy refuses one camera more than may be decoded at a time.
+var ErrBusy = errors.New("as many cameras are being decoded as this server takes: close some views, or use the camera's own video")
 
 // Stats count since the Transcoder was made, except where they say now.
 type Stats struct {
@@ -61,6 +68,7 @@ type Stats struct {
 type Transcoder struct {
 	log       *slog.Logger
 	worker    worker.Options
+	most      int // stages
 	available func() error
 	start     func(context.Context, worker.Options) (engine, error)
 
@@ -86,19 +94,25 @@ func New(o Options) *Transcoder {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.MaxStages <= 0 {
+		o.MaxStages = 64
+	}
 	return &Transcoder{
-		log: o.Log, worker: o.Worker, stages: map[*stream.Stream]*stage{},
+		log: o.Log, worker: o.Worker, most: o.MaxStages, stages: map[*stream.Stream]*stage{},
 		available: worker.Available,
 		start:     func(ctx context.Context, o worker.Options) (engine, error) { return worker.Start(ctx, o) },
 	}
 }
 
 // Derive returns the source of the parent's derived stream of that name; it
-// fits stream.Config. The source is also a media.KeyRequester and an Adapter
-// where it delivers H.264.
+// fits stream.Config. The source is also a media.KeyRequester and a
+// media.BitrateSetter where it delivers H.264.
 func (t *Transcoder) Derive(parent *stream.Stream, name string) (media.Source, error) {
-	if name == H264Name {
+	switch name {
+	case H264Name:
 		return &h264Output{output{t: t, parent: parent, name: name, h264: true}}, nil
+	case stream.LowName:
+		return &lowOutput{h264Output: h264Output{output{t: t, parent: parent, name: name, h264: true, half: true}}}, nil
 	}
 	width, quality, err := parseJPEGName(name)
 	if err != nil {
@@ -128,7 +142,8 @@ func parseJPEGName(name string) (width, quality int, err error) {
 	width, errW := strconv.Atoi(w)
 	quality, errQ := strconv.Atoi(q)
 	if !ok || errW != nil || errQ != nil || JPEGName(width, quality) != name {
-		return 0, 0, fmt.Errorf("there is no derived stream %q: it is %q, %q or %q", name, jpegName, jpegName+"-<width>-<quality>", H264Name)
+		return 0, 0, fmt.Errorf("there is no derived stream %q: it is %q, %q, %q or %q",
+			name, jpegName, jpegName+"-<width>-<quality>", H264Name, stream.LowName)
 	}
 	if width > worker.MaxSide || quality > 100 {
 		return 0, 0, fmt.Errorf("derived stream %q: width is at most %d and quality at most 100", name, worker.MaxSide)

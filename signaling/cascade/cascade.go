@@ -82,11 +82,21 @@ func New(o Options) (media.Source, error) {
 		return nil, fmt.Errorf("%w: fingerprint: %w", ErrURL, err)
 	}
 	s := &source{url: u, log: o.Log, http: &http.Client{
-		Timeout:   exchangeTimeout,
-		Transport: &http.Transport{DialContext: o.Dial, TLSClientConfig: conf, DisableKeepAlives: true},
+		Timeout:       exchangeTimeout,
+		CheckRedirect: stay,
+		Transport:     &http.Transport{DialContext: o.Dial, TLSClientConfig: conf, DisableKeepAlives: true},
 	}}
 	s.Pull = &peer.Pull{Server: o.Server, URL: u, Exchange: s.exchange}
 	return s, nil
+}
+
+// stay follows redirects within the server that was named, and no others: they
+// would get the password or the token.
+func stay(req *http.Request, via []*http.Request) error {
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) > 5 {
+		return fmt.Errorf("%w: it sends to %s: write that address", ErrRefused, req.URL.Host)
+	}
+	return nil
 }
 
 // exchange posts the offer and returns the answer.
@@ -101,11 +111,12 @@ func (s *source) exchange(ctx context.Context, offer string) (string, func(), er
 		return "", nil, s.explain(err)
 	}
 	defer res.Body.Close()
+	end := s.goodbye(res)
 	body, err := io.ReadAll(io.LimitReader(res.Body, peer.MaxOffer+1))
 	if err != nil {
+		end()
 		return "", nil, s.explain(err)
 	}
-	end := s.goodbye(res)
 	typ, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	switch {
 	case res.StatusCode != http.StatusCreated && res.StatusCode != http.StatusOK:
@@ -124,8 +135,8 @@ func (s *source) exchange(ctx context.Context, offer string) (string, func(), er
 // would last until its WebRTC connection is found dead.
 func (s *source) goodbye(res *http.Response) func() {
 	loc, err := res.Location()
-	if err != nil || loc.Host != res.Request.URL.Host {
-		return func() {}
+	if err != nil || loc.Scheme != s.url.Scheme || loc.Host != s.url.Host {
+		return func() {} // the secrets are for the server that was named
 	}
 	if loc.RawQuery == "" {
 		loc.RawQuery = s.url.RawQuery // the token
@@ -177,7 +188,7 @@ func (s *source) explain(err error) error {
 	var name x509.HostnameError
 	var cert *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrRefused):
 		return err
 	case errors.Is(err, pin.ErrMismatch):
 		return fmt.Errorf("%w: %s: %w: compare with the fingerprint on its page \"Connect a phone\"", ErrReach, s.url.Host, err)

@@ -126,6 +126,50 @@ func TestPlaysACameraOfAnotherServer(t *testing.T) {
 	}
 }
 
+// TestSecretsStay: no other server, and nobody on the way, gets the password or
+// the token.
+func TestSecretsStay(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	note := func(r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.Method+" "+r.URL.String()+r.Header.Get("Authorization")+r.Header.Get("Referer"))
+	}
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note(r)
+		w.Header().Set("Content-Type", sdpType)
+		w.WriteHeader(http.StatusCreated)
+	}))
+	defer other.Close()
+	first := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/away" {
+			http.Redirect(w, r, other.URL+"/whep/cam", http.StatusTemporaryRedirect)
+			return
+		}
+		w.Header().Set("Content-Type", sdpType)
+		w.Header().Set("Location", other.URL+"/session")
+		w.WriteHeader(http.StatusCreated)
+	}))
+	defer first.Close()
+	sum := sha256.Sum256(first.Certificate().Raw)
+	for _, path := range []string{"/away", "/whep/cam"} {
+		s, err := New(Options{
+			URL:         "https://me:secret@" + first.Listener.Addr().String() + path + "?token=geheim",
+			Fingerprint: hex.EncodeToString(sum[:]), Server: server(t),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(t.Context(), make(sink)); err == nil || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if len(seen) > 0 {
+		t.Errorf("another server was asked: %q", seen)
+	}
+}
+
 func TestWhatGoesWrong(t *testing.T) {
 	srv, print, _ := far(t)
 	plain := httptest.NewServer(http.NotFoundHandler())

@@ -9,13 +9,23 @@ import (
 )
 
 // layerIdle is how long a rendering may be silent before the next best one
-// takes its place: its sender has found that the link cannot carry it.
+// takes its place: its sender has found that the link cannot carry it. Of slow
+// pictures it is three of their pauses.
 const layerIdle = 500 * time.Millisecond
+
+// came notes a packet.
+func (l *layer) came(now time.Time) {
+	// Packets of one picture come together.
+	if d := now.Sub(l.last); !l.last.IsZero() && d > 5*time.Millisecond && d < 30*time.Second {
+		l.gap += (d - l.gap) / 4
+	}
+	l.last = now
+}
 
 func (l *layer) pixels() int { return l.track.Width * l.track.Height }
 
 // flows reports whether the rendering is being sent.
-func (l *layer) flows(now time.Time) bool { return now.Sub(l.last) < layerIdle }
+func (l *layer) flows(now time.Time) bool { return now.Sub(l.last) < max(layerIdle, 3*l.gap) }
 
 // largest returns the largest rendering that is being sent, or nil.
 func largest(ls []*layer, now time.Time) *layer {
@@ -45,12 +55,14 @@ func (l *layer) freeze(now time.Time) {
 	if l.frozen.IsZero() {
 		l.frozen = now
 	}
-	l.ask(now)
+	if r := l.r; l == r.main || l == r.low || r.main == nil {
+		l.ask(now)
+	}
 }
 
 // ask requests a key frame (PLI, RFC 4585 section 6.3.1).
 func (l *layer) ask(now time.Time) {
-	if now.Sub(l.asked) < askAgain/2 {
+	if now.Sub(l.asked) < askAgain {
 		return
 	}
 	l.asked = now
@@ -81,12 +93,30 @@ func (s layerSink) Write(f *media.Frame) {
 	r.choose(l, f.Key, now)
 	if r.low == l && r.lowSink != nil {
 		// The hub numbers what it gets: each needs a frame of its own.
-		r.lowSink.Write(&media.Frame{PTS: f.PTS, Arrived: f.Arrived, Key: f.Key, Units: f.Units})
+		g := &media.Frame{PTS: f.PTS, Arrived: f.Arrived, Key: f.Key, Units: f.Units}
+		r.lowPTS.forward(g)
+		r.lowSink.Write(g)
 	}
 	if r.main == l {
 		r.stats.Frames++
+		r.mainPTS.forward(f)
 		r.pass(f, false, now)
 	}
+}
+
+// newest is the PTS that an output was given last. The clocks of two layers are
+// some milliseconds apart until the first sender reports; a picture that came
+// after another one must not be taken for an older one because of that.
+type newest struct {
+	pts time.Duration
+	any bool
+}
+
+func (n *newest) forward(f *media.Frame) {
+	if back := n.pts - f.PTS; n.any && back >= 0 && back < time.Second {
+		f.PTS = n.pts + time.Millisecond
+	}
+	n.pts, n.any = f.PTS, true
 }
 
 // whole reports whether a picture can be shown: all it refers to has come.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -104,17 +105,14 @@ func (p *Publisher) connect(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if p.pc, err = p.srv.ingestConnection(m, false); err != nil {
+	if p.pc, err = p.srv.ingestConnection(m, false, p.cancel); err != nil {
 		return "", err
 	}
-	connected := false
+	var once sync.Once
 	p.pc.OnConnectionStateChange(func(st webrtc.PeerConnectionState) {
 		switch st {
 		case webrtc.PeerConnectionStateConnected:
-			if !connected {
-				connected = true
-				close(p.up)
-			}
+			once.Do(func() { close(p.up) })
 		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 			p.cancel()
 		}
@@ -134,6 +132,9 @@ func (p *Publisher) connect(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if !strings.Contains(answer, "a=recvonly") {
+		return "", fmt.Errorf("%w: no section can be taken: bundle them (RFC 9143) and name a codec that was registered", ErrBadOffer)
+	}
 	o := stream.PublishOptions{
 		Type: "webrtc", Location: "WHIP from " + p.opts.Remote, RequestKey: p.recv.requestKey,
 		Takeover: p.opts.Takeover, Yields: p.silent, Ended: p.ended,
@@ -145,7 +146,7 @@ func (p *Publisher) connect(ctx context.Context) (string, error) {
 		return "", err
 	}
 	p.recv.attach(p.pub)
-	return answer, nil
+	return withStartRate(answer, p.opts.Offer), nil
 }
 
 // run owns everything that the publisher has started.
@@ -190,7 +191,8 @@ func (p *Publisher) Renegotiate(ctx context.Context, text string) (string, error
 		return "", fmt.Errorf("%w: a further offer must have the sections of the first: make a new connection", ErrBadOffer)
 	}
 	p.newGeneration()
-	return p.answer(ctx, text)
+	answer, err := p.answer(ctx, text)
+	return withStartRate(answer, text), err
 }
 
 // Connected is closed when media can flow.
@@ -216,8 +218,9 @@ func receiveOnly(pc *webrtc.PeerConnection, kind webrtc.RTPCodecType) error {
 	return nil
 }
 
-// ingestConnection makes a connection that receives.
-func (s *Server) ingestConnection(m *webrtc.MediaEngine, dial bool) (*webrtc.PeerConnection, error) {
+// ingestConnection makes a connection that receives. Flood is called when the
+// far end begins more streams than anybody needs, and must not block.
+func (s *Server) ingestConnection(m *webrtc.MediaEngine, dial bool, flood func()) (*webrtc.PeerConnection, error) {
 	reports, err := report.NewReceiverInterceptor()
 	if err != nil {
 		return nil, fmt.Errorf("webrtc: receiver reports: %w", err)
@@ -233,6 +236,7 @@ func (s *Server) ingestConnection(m *webrtc.MediaEngine, dial bool) (*webrtc.Pee
 	e.SetSRTPReplayProtectionWindow(replayWindow)
 	e.DisableActiveTCP(!dial)
 	e.SetHandleUndeclaredSSRCWithoutAnswer(true)
+	limitStreams(&e, flood)
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e), webrtc.WithInterceptorRegistry(registry)).
 		NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
 	if err != nil {
@@ -302,7 +306,14 @@ func parsePublishOffer(text string) (*offer, error) {
 	if !o.hasVideo && !o.hasAudio {
 		return nil, fmt.Errorf("%w: no audio or video section that wants to send", ErrBadOffer)
 	}
+	sending := map[string]int{}
 	for _, m := range d.MediaDescriptions {
+		kind := m.MediaName.Media
+		if sends(m) && (kind == "video" || kind == "audio") {
+			if sending[kind]++; sending[kind] > 1 {
+				return nil, fmt.Errorf("%w: two sections send %s: a camera is one picture and one sound; publish the other under an id of its own", ErrBadOffer, kind)
+			}
+		}
 		for _, a := range m.Attributes {
 			if list, ok := strings.CutPrefix(a.Value, "send "); ok && a.Key == "simulcast" {
 				list, _, _ = strings.Cut(list, " ")

@@ -379,6 +379,70 @@ func lostSeq(n uint16) func(*rtp.Header) bool {
 	return func(h *rtp.Header) bool { return h.SequenceNumber == n }
 }
 
+// TestOddPackets: a packet that makes no sense costs that packet.
+func TestOddPackets(t *testing.T) {
+	s, reg, ph := testServer(t), registry(t), newPhone(t)
+	publish(t, s, reg, ph, PublishOptions{})
+	cam, _ := reg.Get("cam")
+	next := reader(t, cam.Hub())
+	next()
+	var feedback uint8
+	for _, e := range ph.pc.GetSenders()[0].GetParameters().HeaderExtensions {
+		if e.URI == uriTransportCC {
+			feedback = uint8(e.ID)
+		}
+	}
+	for name, spoil := range map[string]func(*rtp.Header){
+		"payload type":     func(h *rtp.Header) { h.PayloadType = 13 },
+		"header extension": func(h *rtp.Header) { _ = h.SetExtension(feedback, []byte{1}) },
+	} {
+		var once sync.Once
+		ph.link.set(false, func(h *rtp.Header) bool {
+			once.Do(func() { spoil(h) })
+			return false
+		})
+		before := next().PTS
+		for next().PTS < before+time.Second {
+			continue // the reader has a time limit
+		}
+		t.Log(name)
+	}
+}
+
+// TestFlood: a publisher that begins ever more streams is cut off.
+func TestFlood(t *testing.T) {
+	s, reg, ph := testServer(t), registry(t), newPhone(t)
+	p := publish(t, s, reg, ph, PublishOptions{})
+	cam, _ := reg.Get("cam")
+	reader(t, cam.Hub())()
+	n := uint32(1000)
+	ph.link.set(false, func(h *rtp.Header) bool {
+		n++
+		h.SSRC = n
+		return false
+	})
+	select {
+	case <-p.Done():
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on")
+	}
+}
+
+// TestNewest: pictures of two layers whose clocks are a little apart come out in
+// the order in which they came.
+func TestNewest(t *testing.T) {
+	var n newest
+	for _, x := range []struct{ in, want time.Duration }{
+		{time.Second, time.Second}, {time.Second - 8*time.Millisecond, time.Second + time.Millisecond},
+		{2 * time.Second, 2 * time.Second}, {0, 0}, // another clock
+	} {
+		f := &media.Frame{PTS: x.in}
+		if n.forward(f); f.PTS != x.want {
+			t.Errorf("%v became %v, want %v", x.in, f.PTS, x.want)
+		}
+	}
+}
+
 // TestSimulcast: the largest layer is the camera, the smallest one is there on
 // request; when the sender stops the large one, the camera goes on.
 func TestSimulcast(t *testing.T) {
@@ -412,6 +476,34 @@ func TestSimulcast(t *testing.T) {
 	}
 }
 
+func TestStartRate(t *testing.T) {
+	answer := strings.ReplaceAll(`v=0
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+a=rtpmap:111 opus/48000/2
+a=fmtp:111 minptime=10
+m=video 9 UDP/TLS/RTP/SAVPF 96 102
+a=mid:0
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 nack
+a=rtpmap:102 H264/90000
+a=fmtp:102 packetization-mode=1
+a=rtcp-fb:102 nack
+a=recvonly
+`, "\n", "\r\n")
+	if withStartRate(answer, "v=0") != answer {
+		t.Error("somebody who is no browser is told")
+	}
+	got := withStartRate(answer, "a=rtcp-fb:96 goog-remb")
+	for line, n := range map[string]int{
+		"a=fmtp:111 minptime=10\r\n": 1, "a=fmtp:96 x-google-start-bitrate=2000\r\n": 1,
+		"a=fmtp:102 x-google-start-bitrate=2000;packetization-mode=1\r\n": 1, "a=fmtp:": 3, "a=recvonly\r\n": 1,
+	} {
+		if strings.Count(got, line) != n {
+			t.Errorf("%d times %q in\n%s", strings.Count(got, line), line, got)
+		}
+	}
+}
+
 // TestLayers: which of several renderings is handed on.
 func TestLayers(t *testing.T) {
 	now := time.Unix(100, 0)
@@ -426,6 +518,13 @@ func TestLayers(t *testing.T) {
 	big.last, small.last = now.Add(-layerIdle), now.Add(-layerIdle)
 	if largest(all, now) != mid || smallest(all, now) != mid {
 		t.Error("one that is not sent is none")
+	}
+	slow := make(640, 360, 0)
+	for i := range 5 {
+		slow.came(now.Add(time.Duration(i) * time.Second))
+	}
+	if !slow.flows(now.Add(5*time.Second)) || slow.flows(now.Add(9*time.Second)) {
+		t.Errorf("a slow layer with a pause of %v", slow.gap)
 	}
 	if largest(all, now.Add(time.Hour)) != nil || smallest(nil, now) != nil {
 		t.Error("nothing is sent")
@@ -454,6 +553,7 @@ func TestBadPublishOffers(t *testing.T) {
 		{"no codec", video + "a=rtpmap:96 theora/90000\r\n", ErrNoCodec},
 		{"five layers", video + "a=rtpmap:96 VP8/90000\r\na=simulcast:send a;b;c;d;e\r\n", ErrBadOffer},
 		{"no fingerprint", video + "a=rtpmap:96 VP8/90000\r\n", ErrBadOffer},
+		{"two pictures", video + "a=rtpmap:96 VP8/90000\r\n" + video[strings.Index(video, "m="):], ErrBadOffer},
 		{"interleaved", video + "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=2\r\n", ErrNoCodec},
 	} {
 		_, _, err := s.Publish(t.Context(), PublishOptions{Registry: reg, Camera: "cam", Offer: x.sdp})
@@ -538,8 +638,8 @@ func TestReorder(t *testing.T) {
 	eq("twice", seqs(r.push(pkt(65535), at)))
 	at = at.Add(20 * time.Millisecond)
 	eq("came again", seqs(r.push(pkt(0), at)), 0, 1)
-	if r.rtt != 20*time.Millisecond || !r.due().IsZero() {
-		t.Errorf("round trip %v, due %v", r.rtt, r.due())
+	if !r.due().IsZero() {
+		t.Errorf("due %v", r.due())
 	}
 	eq("another gap", seqs(r.push(pkt(4), at)))
 	r.tick(at)
@@ -551,7 +651,21 @@ func TestReorder(t *testing.T) {
 	_, out = r.tick(at)
 	eq("given up", seqs(out), 4)
 	eq("too late", seqs(r.push(pkt(3), at)))
-	eq("a new beginning", seqs(r.push(pkt(20000), at)), 20000)
+	eq("far from all others", seqs(r.push(pkt(20000), at)))
+	eq("but alone", seqs(r.push(pkt(5), at)), 5)
+	eq("far again", seqs(r.push(pkt(20000), at)))
+	eq("a new beginning", seqs(r.push(pkt(20001), at)), 20000, 20001)
+	r.rtt = 200 * time.Millisecond
+	r.push(pkt(20003), at)
+	asked := 0
+	for end := at.Add(r.patience() - 1); at.Before(end); at = at.Add(time.Millisecond) {
+		ask, _ := r.tick(at)
+		asked += len(ask)
+	}
+	if asked != 3 {
+		t.Errorf("on a long link a packet is asked for %d times", asked)
+	}
+	eq("comes just in time", seqs(r.push(pkt(20002), at)), 20002, 20003)
 	if len(r.held) > 0 || len(r.missing) > 0 {
 		t.Error("something is left behind")
 	}
@@ -617,7 +731,10 @@ func TestInClock(t *testing.T) {
 	}
 	audio.report(wall.Add(time.Hour), 7, &o)
 	if audio.debt != 0 {
-		t.Error("a nonsensical report was believed")
+		t.Error("the sender's clock was set, and the sound goes with it")
+	}
+	if want := wall.Add(time.Hour).Add(-audio.at(0)); !o.ntp.Equal(want) {
+		t.Errorf("the new wall clock: %v, want %v", o.ntp, want)
 	}
 	if got := fromNTP(ntp(wall)); got.Sub(wall).Abs() > time.Microsecond {
 		t.Errorf("%v", got)

@@ -13,8 +13,11 @@ import (
 	"camwire/media"
 )
 
-// ErrAnswer: the other server's answer cannot be used.
-var ErrAnswer = errors.New("the other server's answer cannot be used")
+// Errors of a Pull.
+var (
+	ErrAnswer         = errors.New("the other server's answer cannot be used")
+	ErrTooManyStreams = errors.New("the other server sends more streams than a camera has")
+)
 
 const (
 	// pullConnect is how long ICE and DTLS may take.
@@ -62,7 +65,9 @@ func (p *Pull) Run(ctx context.Context, sink media.Sink) error {
 	if err != nil {
 		return err
 	}
-	pc, err := p.Server.ingestConnection(m, true)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	pc, err := p.Server.ingestConnection(m, true, func() { cancel(ErrTooManyStreams) })
 	if err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ func (p *Pull) watch(ctx context.Context, recv *receiver, state <-chan webrtc.Pe
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case s := <-state:
 			switch s {
 			case webrtc.PeerConnectionStateConnected:

@@ -3,8 +3,10 @@ package peer
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,8 +34,10 @@ const (
 	// maxStreams bounds what one sender may send: three layers and the sound,
 	// and what an unusual one adds.
 	maxStreams = 8
+	// maxOdd packets in a row that cannot be read are the end of a stream.
+	maxOdd = 200
 	// maxEarly bounds the frames that are kept for startWait.
-	maxEarly = 128
+	maxEarly, maxEarlyBytes = 128, 8 << 20
 )
 
 // receiver takes the RTP streams of one connection and writes them to a sink
@@ -49,20 +53,24 @@ type receiver struct {
 	out  chan rtcp.Packet
 	done chan struct{} // closed by close
 
-	mu      sync.Mutex // everything below, and the calls to the sinks
-	closed  bool
-	origin  origin
-	streams int
-	layers  []*layer
-	main    *layer
-	lowSink media.Sink
-	low     *layer
-	audio   *input
-	told    media.Tracks   // what the sink knows; nil before the start
-	early   []*media.Frame // came before the start; Track is not set yet
-	firstAt time.Time
-	lastAt  time.Time
-	stats   ReceiveStats
+	mu         sync.Mutex // everything below, and the calls to the sinks
+	closed     bool
+	origin     origin
+	streams    int
+	layers     []*layer
+	main       *layer
+	mainPTS    newest
+	lowSink    media.Sink
+	low        *layer
+	lowPTS     newest
+	audio      *input
+	told       media.Tracks   // what the sink knows; nil before the start
+	early      []*media.Frame // came before the start; Track is not set yet
+	earlyBytes int
+	firstAt    time.Time
+	lastAt     time.Time
+	rtt        time.Duration // of ICE; 0 while unknown
+	stats      ReceiveStats
 }
 
 // ReceiveStats count what a publisher has sent.
@@ -89,7 +97,8 @@ type input struct {
 type layer struct {
 	input
 	norm   *codec.Normalizer
-	last   time.Time // newest packet
+	last   time.Time     // newest packet
+	gap    time.Duration // usual pause between two pictures
 	track  media.Track
 	frozen time.Time // since a loss; zero: the pictures are whole
 	asked  time.Time
@@ -110,7 +119,11 @@ func newReceiver(pc *webrtc.PeerConnection, sink media.Sink, both bool, log *slo
 func (r *receiver) add(remote *webrtc.TrackRemote, rr *webrtc.RTPReceiver) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.streams >= maxStreams {
+	if r.closed {
+		return
+	}
+	if r.streams >= maxStreams {
+		r.log.Warn("more streams than a camera has: what comes in addition is left out", "streams", r.streams)
 		return
 	}
 	r.streams++
@@ -121,13 +134,22 @@ func (r *receiver) add(remote *webrtc.TrackRemote, rr *webrtc.RTPReceiver) {
 		in.layer = l
 		l.norm = codec.NewNormalizer(layerSink{l})
 		r.layers = append(r.layers, l)
-	} else if r.audio == nil {
-		r.audio = in
 	} else {
-		return
+		r.audio = in // the newest: a microphone that was changed
 	}
-	r.wg.Go(func() { in.read() })
+	r.wg.Go(func() {
+		in.read()
+		r.leave(in)
+	})
 	r.wg.Go(func() { in.readRTCP(rr) })
+}
+
+// leave forgets a stream that has ended while the connection goes on.
+func (r *receiver) leave(in *input) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams--
+	r.layers = slices.DeleteFunc(r.layers, func(l *layer) bool { return l == in.layer })
 }
 
 // attach gives a receiver that was made without a sink one.
@@ -152,13 +174,36 @@ func (r *receiver) close() {
 // write sends what the streams ask for. Over TCP that may block, which must
 // hold up neither them nor whoever asks for a key frame.
 func (r *receiver) write() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		select {
 		case p := <-r.out:
 			_ = r.pc.WriteRTCP([]rtcp.Packet{p}) // what is asked for is asked for again
+		case <-tick.C:
+			r.measure()
 		case <-r.done:
 			return
 		}
+	}
+}
+
+// measure takes the round trip of the ICE checks over for the requests of lost
+// packets.
+func (r *receiver) measure() {
+	for _, t := range r.pc.GetReceivers() {
+		dtls := t.Transport()
+		if dtls == nil {
+			continue
+		}
+		st, ok := dtls.ICETransport().GetSelectedCandidatePairStats()
+		if !ok || st.CurrentRoundTripTime <= 0 {
+			continue
+		}
+		r.mu.Lock()
+		r.rtt = time.Duration(st.CurrentRoundTripTime * float64(time.Second))
+		r.mu.Unlock()
+		return
 	}
 }
 
@@ -192,11 +237,8 @@ func (in *input) readRTCP(rr *webrtc.RTPReceiver) {
 		} else {
 			ps, _, err = rr.ReadRTCP()
 		}
-		if err != nil && len(ps) == 0 {
-			if in.r.ended() || !isParse(err) {
-				return
-			}
-			continue
+		if err != nil {
+			return
 		}
 		for _, p := range ps {
 			if sr, ok := p.(*rtcp.SenderReport); ok && sr.SSRC == uint32(in.remote.SSRC()) && sr.NTPTime != 0 {
@@ -206,13 +248,6 @@ func (in *input) readRTCP(rr *webrtc.RTPReceiver) {
 			}
 		}
 	}
-}
-
-// isParse tells a report that makes no sense, which costs that report, from
-// the end of the stream.
-func isParse(err error) bool {
-	var n net.Error
-	return errors.As(err, &n) && n.Timeout()
 }
 
 func (r *receiver) ended() bool {
@@ -225,6 +260,7 @@ func (r *receiver) ended() bool {
 func (in *input) read() {
 	buf := make([]byte, 1600)
 	var deadline time.Time
+	odd := 0
 	for {
 		in.r.mu.Lock()
 		due := in.order.due()
@@ -238,9 +274,18 @@ func (in *input) read() {
 		n, _, err := in.remote.Read(buf)
 		var timeout net.Error
 		switch {
+		case err == nil:
+			odd = 0
 		case errors.As(err, &timeout) && timeout.Timeout():
-		case err != nil:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), in.r.ended():
 			return
+		default:
+			// A packet that pion cannot read costs that packet.
+			if odd++; odd > maxOdd {
+				in.r.log.Warn("stream given up: its packets make no sense", "error", err)
+				return
+			}
+			continue
 		}
 		var p *rtp.Packet
 		if err == nil {
@@ -271,10 +316,11 @@ func (in *input) take(p *rtp.Packet) {
 			r.firstAt = now
 		}
 		if in.layer != nil {
-			in.layer.last = now
+			in.layer.came(now)
 		}
 		ready = in.order.push(p, now)
 	}
+	in.order.rtt = r.rtt
 	ask, late := in.order.tick(now)
 	for _, p := range append(ready, late...) {
 		in.packet(p, now)
@@ -394,8 +440,9 @@ func (r *receiver) pass(f *media.Frame, audio bool, now time.Time) {
 		f.Track = trackAudio
 	}
 	if !r.announce(now) {
-		if len(r.early) < maxEarly {
+		if n := f.Size(); len(r.early) < maxEarly && r.earlyBytes+n <= maxEarlyBytes {
 			r.early = append(r.early, f)
+			r.earlyBytes += n
 		}
 		return
 	}
@@ -408,7 +455,7 @@ func (r *receiver) pass(f *media.Frame, audio bool, now time.Time) {
 			r.sink.Write(e)
 		}
 	}
-	r.early = nil
+	r.early, r.earlyBytes = nil, 0
 }
 
 // Placeholders for the index of a track while the list is not known.

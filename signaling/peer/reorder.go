@@ -13,9 +13,10 @@ const (
 	// A packet is asked for at once, and again when the answer is overdue.
 	firstRoundTrip = 60 * time.Millisecond
 	minRetry       = 10 * time.Millisecond
+	maxTimes       = 4
 	// What has not come by then is given up: the picture is lost, a key frame
 	// is quicker.
-	minPatience, maxPatience = 80 * time.Millisecond, 400 * time.Millisecond
+	minPatience, maxPatience = 80 * time.Millisecond, 600 * time.Millisecond
 )
 
 // reorder puts the packets of one RTP stream in order. It holds packets back
@@ -27,7 +28,8 @@ type reorder struct {
 	end     uint16 // one behind the newest that was seen
 	held    map[uint16]*rtp.Packet
 	missing map[uint16]*absent
-	rtt     time.Duration // from a request to the packet
+	rtt     time.Duration // of the link; 0: not known
+	strange *rtp.Packet   // the newest, if it is far from all others
 }
 
 // absent is a packet that was sent but has not come.
@@ -41,19 +43,23 @@ type absent struct {
 func (r *reorder) push(p *rtp.Packet, now time.Time) []*rtp.Packet {
 	seq := p.SequenceNumber
 	switch d := int16(seq - r.next); {
-	case !r.started, d > maxAbsent, d < -maxAbsent:
-		r.started = true
-		r.next, r.end = seq, seq
-		r.held, r.missing = map[uint16]*rtp.Packet{}, map[uint16]*absent{}
+	case r.started && (d > maxAbsent || d < -maxAbsent) && (r.strange == nil || r.strange.SequenceNumber+1 != seq):
+		// A straggler, or a new beginning: the next one tells (RFC 3550
+		// appendix A.1).
+		r.strange = p
+		return nil
+	case !r.started:
+		r.begin(seq)
+	case d > maxAbsent, d < -maxAbsent:
+		before := r.strange
+		r.begin(before.SequenceNumber)
+		r.held[before.SequenceNumber] = before
+		r.end = seq
 	case d < 0:
 		return nil // came twice, or after it was given up
 	}
-	if a := r.missing[seq]; a != nil {
-		if a.times == 1 {
-			r.learn(now.Sub(a.asked))
-		}
-		delete(r.missing, seq)
-	}
+	r.strange = nil
+	delete(r.missing, seq)
 	for s := r.end; int16(seq-s) > 0; s++ {
 		r.missing[s] = &absent{since: now}
 	}
@@ -64,13 +70,9 @@ func (r *reorder) push(p *rtp.Packet, now time.Time) []*rtp.Packet {
 	return r.release(nil)
 }
 
-// learn smooths the round trip as RFC 6298 does.
-func (r *reorder) learn(d time.Duration) {
-	if r.rtt == 0 {
-		r.rtt = d
-		return
-	}
-	r.rtt += (d - r.rtt) / 8
+func (r *reorder) begin(seq uint16) {
+	r.started, r.next, r.end = true, seq, seq
+	r.held, r.missing = map[uint16]*rtp.Packet{}, map[uint16]*absent{}
 }
 
 func (r *reorder) roundTrip() time.Duration {
@@ -112,7 +114,7 @@ func (r *reorder) tick(now time.Time) (ask []uint16, out []*rtp.Packet) {
 		out = r.release(out)
 	}
 	for s := r.next; s != r.end; s++ {
-		if a := r.missing[s]; a != nil && (a.times == 0 || now.Sub(a.asked) >= r.retry()) {
+		if a := r.missing[s]; a != nil && (a.times == 0 || a.times < maxTimes && now.Sub(a.asked) >= r.retry()) {
 			a.asked = now
 			a.times++
 			ask = append(ask, s)
@@ -128,6 +130,8 @@ func (r *reorder) due() time.Time {
 		t := a.since.Add(r.patience())
 		if a.times == 0 {
 			t = a.since
+		} else if a.times == maxTimes {
+			// only its end is left
 		} else if again := a.asked.Add(r.retry()); again.Before(t) {
 			t = again
 		}

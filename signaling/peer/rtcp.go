@@ -29,8 +29,18 @@ type Link struct {
 	PLIs, NACKs uint64
 	// Delivered and Dropped count packets by transport-wide feedback.
 	Delivered, Dropped uint64
-	Video              SenderStats
-	Audio              SenderStats
+	// Estimate is what the link carries in bit/s as far as it is known, up to
+	// what could make a difference. 0 while it is unknown, and where the video
+	// could not follow it: then it is not measured.
+	Estimate int
+	// Queue is how long pictures wait on the way, over the least that was seen.
+	Queue time.Duration
+	// Rung is what the video is sent from: "main" is the camera's own stream or
+	// its rendering in H.264, "low" the smaller one for narrow links. "" without
+	// video.
+	Rung  string
+	Video SenderStats
+	Audio SenderStats
 }
 
 // Link returns what is known of the connection.
@@ -38,7 +48,9 @@ func (v *Viewer) Link() Link {
 	v.mu.Lock()
 	l := v.link
 	v.mu.Unlock()
+	estimate, queue := v.estimate()
 	return Link{
+		Estimate: estimate, Queue: queue, Rung: v.rung(),
 		Lost: float64(l.lost) / 256, Jitter: l.jitter, RTT: l.rtt, PLIs: l.plis, NACKs: l.nacks,
 		Delivered: l.delivered, Dropped: l.dropped,
 		Video: v.video.snapshot(), Audio: v.audio.snapshot(),
@@ -102,17 +114,7 @@ func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
 		v.link.nacks++
 		rtt := v.link.rtt
 		v.mu.Unlock()
-		budget := maxNackRun
-		for _, pair := range p.Nacks {
-			for _, seq := range pair.PacketList() {
-				if budget--; budget < 0 {
-					return
-				}
-				if s.resend(seq, now, rtt) != nil {
-					return
-				}
-			}
-		}
+		v.repair(s, p, now, rtt)
 	case *rtcp.TransportLayerCC:
 		if p.MediaSSRC != mine {
 			return
@@ -122,11 +124,47 @@ func (v *Viewer) feedback(s *sender, p rtcp.Packet, now time.Time) {
 		v.link.delivered += got
 		v.link.dropped += lost
 		v.mu.Unlock()
+		if e := v.rate.est.Load(); e != nil {
+			e.feedback(p, now)
+			v.tell(e, now)
+		}
 	case *rtcp.ReceiverReport:
 		for _, r := range p.Reports {
-			if r.SSRC == mine {
-				v.received(r, s, now)
+			if r.SSRC != mine {
+				continue
 			}
+			v.received(r, s, now)
+			if e := v.rate.est.Load(); e != nil && s == v.video {
+				e.report(float64(r.FractionLost)/256, s.bytes(), now)
+				v.tell(e, now)
+			}
+		}
+	}
+}
+
+// repair sends again what was asked for, as much as the link has room for.
+func (v *Viewer) repair(s *sender, p *rtcp.TransportLayerNack, now time.Time, rtt time.Duration) {
+	e := v.rate.est.Load()
+	room := maxRepairs
+	if e != nil {
+		room = e.repairs(now)
+	}
+	budget, used := maxNackRun, 0
+	defer func() {
+		if e != nil {
+			e.repaired(used)
+		}
+	}()
+	for _, pair := range p.Nacks {
+		for _, seq := range pair.PacketList() {
+			if budget--; budget < 0 || used > room {
+				return
+			}
+			n, err := s.resend(seq, now, rtt)
+			if err != nil {
+				return
+			}
+			used += n
 		}
 	}
 }

@@ -49,6 +49,7 @@ type sender struct {
 	lastCapture time.Time
 	clock       rtpClock
 	history     []sent
+	ledger      *ledger // nil: nobody wants to know what the link carries
 	stats       SenderStats
 }
 
@@ -71,6 +72,7 @@ type SenderStats struct {
 	Packets, Bytes, Frames uint64
 	Resent                 uint64 // packets sent again after a NACK
 	Unknown                uint64 // packets asked for that were too old
+	Probes                 uint64 // packets sent again to find out what the link carries
 }
 
 func newSender(kind webrtc.RTPCodecType, o *offer, conn *batchConn, twcc, delay *atomic.Uint32) *sender {
@@ -203,12 +205,16 @@ func (s *sender) write(f *media.Frame, t media.Track, pt uint8) (int, uint32, er
 	d := s.delay.Load()
 	s.extBuf.playout = [3]byte{byte(d >> 16), byte(d >> 8), byte(d)}
 	s.hdr.PayloadType, s.hdr.Timestamp = pt, ts
+	stamp := s.stamp()
 	var first error
 	for i, p := range payloads {
 		s.hdr.SequenceNumber = s.seq
 		s.hdr.Marker = i == len(payloads)-1 && s.kind == webrtc.RTPCodecTypeVideo
 		w := uint16(s.twcc.Add(1))
 		binary.BigEndian.PutUint16(s.extBuf.twcc[:], w)
+		if s.ledger != nil {
+			s.ledger.note(w, len(p), stamp)
+		}
 		if s.history != nil {
 			s.history[s.seq%historySize] = sent{
 				payload: p, ts: ts, twcc: w, seq: s.seq, pt: pt, marker: s.hdr.Marker,
@@ -230,25 +236,74 @@ func (s *sender) write(f *media.Frame, t media.Track, pt uint8) (int, uint32, er
 
 // resend answers a NACK (RFC 4585 section 6.2.1) by RTX (RFC 4588), or with the
 // very same packet where RTX was not negotiated. A packet is not sent again
-// twice within a round trip.
-func (s *sender) resend(seq uint16, now time.Time, rtt time.Duration) error {
+// twice within a round trip. It returns the size in bytes of what was sent.
+func (s *sender) resend(seq uint16, now time.Time, rtt time.Duration) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.writer == nil || s.history == nil {
-		return nil
+		return 0, nil
 	}
 	p := &s.history[seq%historySize]
 	if p.payload == nil || p.seq != seq {
 		s.stats.Unknown++
-		return nil
+		return 0, nil
 	}
 	// One wild sample of the round trip must not keep a lost repair from
 	// being repaired.
 	if now.Sub(p.again) < min(max(rtt, 5*time.Millisecond), 50*time.Millisecond) {
-		return nil
+		return 0, nil
 	}
 	p.again = now
 	s.stats.Resent++
+	return len(p.payload) + wireOverhead, s.sendAgain(p, s.stamp())
+}
+
+// probe sends the newest n packets again, at one instant, to see how far apart
+// they arrive. A receiver drops what it has. It needs RTX: a packet under its own
+// number again would count as a loss repaired. It reports whether enough was sent
+// to tell something.
+func (s *sender) probe(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writer == nil || s.history == nil || s.rtxSSRC == 0 {
+		return false
+	}
+	stamp, went := s.stamp(), 0
+	for i := range uint16(n) {
+		seq := s.seq - 1 - i
+		p := &s.history[seq%historySize]
+		if p.payload == nil || p.seq != seq {
+			break
+		}
+		if _, ok := s.rtx[p.pt]; !ok || s.sendAgain(p, stamp) != nil {
+			break
+		}
+		went++
+	}
+	s.stats.Probes += uint64(went)
+	return went >= minTrain
+}
+
+// measure notes in l what is sent from now on; nil ends that.
+func (s *sender) measure(l *ledger) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledger = l
+}
+
+// stamp is the ledger's time of what is sent now. The caller holds the lock.
+func (s *sender) stamp() int64 {
+	if s.ledger == nil {
+		return 0
+	}
+	return s.ledger.at(time.Now())
+}
+
+// sendAgain sends a packet of the history. The caller holds the lock.
+func (s *sender) sendAgain(p *sent, stamp int64) error {
 	h := rtp.Header{Version: 2, Marker: p.marker, Timestamp: p.ts}
 	payload := p.payload
 	twcc := p.twcc
@@ -258,11 +313,14 @@ func (s *sender) resend(seq uint16, now time.Time, rtt time.Duration) error {
 		s.rtxSeq++
 		twcc = uint16(s.twcc.Add(1))
 		payload = make([]byte, 2+len(p.payload))
-		binary.BigEndian.PutUint16(payload, seq)
+		binary.BigEndian.PutUint16(payload, p.seq)
 		copy(payload[2:], p.payload)
 	} else {
 		// SRTP must never encrypt two different packets under one index.
-		h.SSRC, h.PayloadType, h.SequenceNumber = s.ssrc, p.pt, seq
+		h.SSRC, h.PayloadType, h.SequenceNumber = s.ssrc, p.pt, p.seq
+	}
+	if s.ledger != nil {
+		s.ledger.note(twcc, len(payload), stamp)
 	}
 	var tw [2]byte
 	var capture [8]byte
@@ -386,4 +444,11 @@ func (s *sender) newClock(f *media.Frame, rate int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clock.rebase(f.PTS, f.Arrived, rate)
+}
+
+// bytes counts the payload that was sent.
+func (s *sender) bytes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.Bytes
 }

@@ -37,7 +37,10 @@ type Options struct {
 	// MaxViewers bounds the connections in all; default 1000. MaxPerAddress
 	// those of one remote address; default 128.
 	MaxViewers, MaxPerAddress int
-	Log                       *slog.Logger
+	// RefusedTCP is told of each TCP connection beyond twice as many; may be
+	// nil. It must not block.
+	RefusedTCP func()
+	Log        *slog.Logger
 }
 
 // ICEServer is a STUN or TURN server (RFC 7064, RFC 7065).
@@ -135,7 +138,7 @@ func (s *Server) listen(address string) error {
 		return nil
 	}
 	s.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
-		Listener: lowLatencyListener{ln}, ReadBufferSize: 32, Logger: quiet{},
+		Listener: newCountedListener(lowLatencyListener{ln}, 2*s.opts.MaxViewers, 2*s.opts.MaxPerAddress, s.opts.RefusedTCP), ReadBufferSize: 32, Logger: quiet{},
 		FirstStunBindTimeout: 5 * time.Second,
 	})
 	return nil

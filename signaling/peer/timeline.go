@@ -3,8 +3,8 @@ package peer
 import "time"
 
 const (
-	// maxSkew is how far sound and picture may be apart for a sender report to
-	// be believed: beyond it the sender's clocks are nonsense.
+	// maxSkew is how far sound and picture may be apart: beyond it the sender's
+	// wall clock has been set, or is nonsense.
 	maxSkew = 2 * time.Second
 	// A correction is spread, so that no timestamp ever runs backwards.
 	slewShare = 50 // of the time that has passed since the packet before
@@ -67,9 +67,12 @@ func (c *inClock) report(wall time.Time, ts uint32, o *origin) {
 		o.ntp = wall.Add(-mine)
 		return
 	}
-	if off := wall.Sub(o.ntp) - mine; off.Abs() < maxSkew {
-		c.debt = off
+	off := wall.Sub(o.ntp) - mine
+	if off.Abs() >= maxSkew {
+		// The sender's wall clock was set: what it said before means nothing.
+		o.ntp, off = wall.Add(-mine), 0
 	}
+	c.debt = off
 }
 
 // fromNTP converts the 32.32 format of RTCP (RFC 3550 section 4).

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
@@ -53,9 +51,8 @@ type ViewOptions struct {
 
 // Viewer is one WebRTC connection that watches one camera.
 type Viewer struct {
-	srv    *Server
+	conn
 	opts   ViewOptions
-	pc     *webrtc.PeerConnection
 	offer  *offer
 	lease  *stream.Lease
 	video  *sender // nil if the offer has no video
@@ -64,16 +61,17 @@ type Viewer struct {
 	delay  atomic.Uint32
 	rewind atomic.Bool                   // a decoder asked for a new start
 	source atomic.Pointer[stream.Stream] // what the video is sent from
+	turn   turn
+	rate   rate
 	cancel context.CancelFunc
 	done   chan struct{}
 	up     chan struct{} // closed when connected
 	upOnce sync.Once
 
-	mu         sync.Mutex
-	clock      Clock
-	link       link
-	problem    error
-	candidates int // of this ICE generation
+	mu      sync.Mutex
+	clock   Clock
+	link    link
+	problem error
 }
 
 // Clock ties a picture that was sent to the time it was taken, so that a page
@@ -100,9 +98,10 @@ func (s *Server) View(ctx context.Context, o ViewOptions) (*Viewer, string, erro
 	if err != nil {
 		return nil, "", err
 	}
+	lease.SetCapacity(0) // it will be told
 	vctx, cancel := context.WithCancel(context.Background())
 	v := &Viewer{
-		srv: s, opts: o, offer: off, lease: lease, cancel: cancel,
+		conn: conn{srv: s, pageHost: o.PageHost}, opts: o, offer: off, lease: lease, cancel: cancel,
 		done: make(chan struct{}), up: make(chan struct{}),
 	}
 	if err := s.admit(v, o.Remote); err != nil {
@@ -143,7 +142,9 @@ func (v *Viewer) connect(ctx context.Context, tracks media.Tracks) (string, erro
 	}
 	// An empty registry: RTCP is read here, retransmission and sequence
 	// numbers are the sender's.
-	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(v.srv.settings()),
+	e := v.srv.settings()
+	limitStreams(&e, v.cancel) // a viewer that sends is not listened to
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	conf := webrtc.Configuration{Certificates: []webrtc.Certificate{v.srv.cert}}
 	if v.pc, err = api.NewPeerConnection(conf); err != nil {
@@ -178,30 +179,6 @@ func (v *Viewer) connect(ctx context.Context, tracks media.Tracks) (string, erro
 	return v.answer(ctx, v.opts.Offer)
 }
 
-// answer sets a remote offer and returns the local answer with all candidates:
-// they are those of the machine, so nothing has to be waited for.
-func (v *Viewer) answer(ctx context.Context, offer string) (string, error) {
-	err := v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer})
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	a, err := v.pc.CreateAnswer(nil)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	gathered := webrtc.GatheringCompletePromise(v.pc)
-	if err := v.pc.SetLocalDescription(a); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadOffer, err)
-	}
-	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer cancel()
-	select {
-	case <-gathered:
-	case <-wait.Done(): // a machine with a great many interfaces: some are there
-	}
-	return v.srv.finishAnswer(v.pc.LocalDescription().SDP, v.opts.PageHost), nil
-}
-
 // Renegotiate answers a further offer on the same connection: an ICE restart.
 func (v *Viewer) Renegotiate(ctx context.Context, offer string) (string, error) {
 	o, err := parseOffer(offer)
@@ -211,36 +188,8 @@ func (v *Viewer) Renegotiate(ctx context.Context, offer string) (string, error) 
 	if o.hasVideo != v.offer.hasVideo || o.hasAudio != v.offer.hasAudio {
 		return "", fmt.Errorf("%w: a further offer must have the sections of the first: make a new connection", ErrBadOffer)
 	}
-	v.mu.Lock()
-	v.candidates = 0
-	v.mu.Unlock()
+	v.newGeneration()
 	return v.answer(ctx, offer)
-}
-
-// AddCandidate takes a candidate of the browser; "" means that there are no
-// more.
-func (v *Viewer) AddCandidate(c, mid string, line *uint16) error {
-	if len(c) > 1024 {
-		return fmt.Errorf("%w: candidate of %d bytes", ErrBadOffer, len(c))
-	}
-	v.mu.Lock()
-	v.candidates++
-	n := v.candidates
-	v.mu.Unlock()
-	if n > maxCandidates {
-		return fmt.Errorf("%w: more than %d candidates", ErrBadOffer, maxCandidates)
-	}
-	if strings.Contains(c, ".local") {
-		return nil // the browser's checks reach us; its mDNS name need not be looked up
-	}
-	init := webrtc.ICECandidateInit{Candidate: c, SDPMLineIndex: line}
-	if mid != "" {
-		init.SDPMid = &mid
-	}
-	if err := v.pc.AddICECandidate(init); err != nil && !errors.Is(err, ice.ErrUnknownCandidateTyp) {
-		return fmt.Errorf("%w: candidate: %w", ErrBadOffer, err)
-	}
-	return nil
 }
 
 // Connected is closed when media can flow.
@@ -315,149 +264,6 @@ func (v *Viewer) waitConnected(ctx context.Context) bool {
 	case <-ctx.Done():
 	}
 	return false
-}
-
-// errReplan ends a plan because the track list has changed.
-var errReplan = errors.New("tracks changed")
-
-// watch sends the camera for as long as there is one, whatever it turns into.
-func (v *Viewer) watch(ctx context.Context) error {
-	for {
-		if _, err := v.lease.Hub().WaitTracks(ctx); err != nil {
-			return err
-		}
-		ts, epoch := v.lease.Hub().Tracks()
-		if err := v.follow(ctx, ts, epoch); !errors.Is(err, errReplan) {
-			return err
-		}
-	}
-}
-
-// follow sends one epoch: what the browser can take as it is, the rest from the
-// camera's derived stream.
-func (v *Viewer) follow(ctx context.Context, ts media.Tracks, epoch uint32) error {
-	p := plan{hub: v.lease.Hub(), stream: v.lease.Stream(), video: -1, audio: -1, epoch: epoch}
-	v.setProblem(nil)
-	if i := ts.Video(); i >= 0 && v.video != nil {
-		if pt, ok := v.video.payloadType(ts[i]); ok {
-			p.video, p.videoPT = i, pt
-		} else if stop := v.transcoded(ctx, ts[i]); stop != nil {
-			defer stop()
-		}
-	}
-	if i := ts.Audio(); i >= 0 && v.audio != nil {
-		if pt, ok := v.audio.payloadType(ts[i]); ok {
-			p.audio, p.audioPT = i, pt
-		}
-	}
-	return v.pump(ctx, p)
-}
-
-// transcoded sends the camera's H264 rendering beside the main pump. It
-// returns the function that ends it, or nil.
-func (v *Viewer) transcoded(ctx context.Context, t media.Track) func() {
-	pt, ok := v.video.payloadType(media.Track{Codec: media.H264, ClockRate: 90000})
-	if !ok {
-		v.setProblem(fmt.Errorf("%w: the camera sends %s, the viewer takes neither that nor H264", ErrNoCodec, t.Codec))
-		return nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			lease, err := v.opts.Camera.LeaseDerived("h264", "")
-			v.setProblem(err)
-			if err == nil {
-				if _, err = lease.Hub().WaitTracks(ctx); err == nil {
-					err = v.pump(ctx, plan{hub: lease.Hub(), stream: lease.Stream(), video: 0, videoPT: pt, audio: -1})
-				}
-				lease.Release()
-			}
-			if pause(ctx, time.Second) != nil {
-				return
-			}
-			v.srv.log.Debug("transcoded stream ended, again", "camera", v.opts.Camera.ID(), "error", err)
-		}
-	})
-	return func() { cancel(); wg.Wait() }
-}
-
-// plan says which tracks of which hub go out under which payload types.
-type plan struct {
-	hub              *hub.Hub
-	stream           *stream.Stream
-	video, audio     int // track index, or -1
-	videoPT, audioPT uint8
-	epoch            uint32 // the plan ends when another begins; 0: it does not
-}
-
-func (v *Viewer) pump(ctx context.Context, p plan) error {
-	cur := p.hub.NewCursor(hub.CursorOptions{MaxLag: maxLag})
-	if p.video >= 0 {
-		v.source.Store(p.stream)
-	}
-	var reported, asked time.Time
-	sent, fresh, caughtUp := 0, true, true
-	for {
-		f, err := cur.Try()
-		if f == nil && err == nil {
-			sent, caughtUp = 0, true
-			f, err = cur.Next(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if p.epoch != 0 && f.Epoch != p.epoch {
-			return errReplan
-		}
-		now := time.Now()
-		// A viewer whose link never carries the stream must not cost the
-		// others a key frame twice a second.
-		if cur.Behind() && caughtUp && now.Sub(asked) > askGap {
-			asked, caughtUp = now, false
-			p.stream.RequestKey()
-		}
-		t := cur.Tracks()[f.Track]
-		switch f.Track {
-		case p.video:
-			if v.rewind.CompareAndSwap(true, false) && !f.Key && cur.Rewind() {
-				continue
-			}
-			err = v.sendVideo(f, t, p.videoPT, fresh)
-			fresh = false
-			sent += f.Size()
-		case p.audio:
-			_, _, err = v.audio.write(f, t, p.audioPT)
-		}
-		if err != nil && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		// Other errors are of this packet's way (no route for a moment):
-		// ICE decides when the connection is gone.
-		if sent > burst {
-			if err := pause(ctx, time.Duration(sent)*8*time.Second/catchUp); err != nil {
-				return err
-			}
-			sent = 0
-		}
-		if now.Sub(reported) >= time.Second {
-			reported = now
-			v.sendReports(now)
-		}
-	}
-}
-
-func (v *Viewer) sendVideo(f *media.Frame, t media.Track, pt uint8, fresh bool) error {
-	if fresh {
-		v.video.newClock(f, t.ClockRate)
-	}
-	n, ts, err := v.video.write(f, t, pt)
-	if n > 0 {
-		v.mu.Lock()
-		v.clock = Clock{RTP: ts, Rate: t.ClockRate, Captured: f.Captured}
-		v.mu.Unlock()
-	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

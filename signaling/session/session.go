@@ -48,7 +48,10 @@ type Options struct {
 	// Open answers an offer. It calls closed once when the connection that it
 	// returned has ended.
 	Open func(r *http.Request, camera, offer string, closed func()) (c Conn, answer string, err error)
-	Log  *slog.Logger
+	// Lifetime returns a context that outlives the request and ends with the
+	// permission of whoever makes it; nil: a session that has begun goes on.
+	Lifetime func(context.Context) (context.Context, context.CancelFunc)
+	Log      *slog.Logger
 }
 
 // Table serves the sessions of one protocol. Its methods are plain HTTP
@@ -112,6 +115,7 @@ func (t *Table) Offer(w http.ResponseWriter, r *http.Request, camera string) {
 		return
 	}
 	s.conn = c
+	t.bind(r.Context(), c)
 	t.remember(id, s)
 	w.Header().Set("Content-Type", sdpType)
 	w.Header().Set("Location", strings.TrimSuffix(r.URL.Path, "/")+"/"+id)
@@ -121,6 +125,22 @@ func (t *Table) Offer(w http.ResponseWriter, r *http.Request, camera string) {
 	t.links(w)
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, answer)
+}
+
+// bind ends a connection with the permission of whoever made it.
+func (t *Table) bind(request context.Context, c Conn) {
+	if t.opts.Lifetime == nil {
+		return
+	}
+	life, end := t.opts.Lifetime(request)
+	go func() { // ends with the connection, which its server waits for
+		defer end()
+		select {
+		case <-life.Done():
+			c.Close()
+		case <-c.Done():
+		}
+	}()
 }
 
 // remember keeps a session unless its connection has ended in the meantime.

@@ -3,6 +3,7 @@
 package whep
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -15,13 +16,15 @@ import (
 type Options struct {
 	Registry *stream.Registry
 	Peer     *peer.Server
+	// Lifetime is that of session.Options.
+	Lifetime func(context.Context) (context.Context, context.CancelFunc)
 	Log      *slog.Logger
 }
 
 // New returns the sessions of viewers.
 func New(o Options) *session.Table {
 	return session.New(session.Options{
-		Protocol: "WHEP", Purpose: "watch", ICEServers: o.Peer.ICEServers, Log: o.Log,
+		Protocol: "WHEP", Purpose: "watch", ICEServers: o.Peer.ICEServers, Lifetime: o.Lifetime, Log: o.Log,
 		Open: func(r *http.Request, camera, offer string, closed func()) (session.Conn, string, error) {
 			cam, err := o.Registry.Get(camera)
 			if err != nil {

@@ -3,6 +3,7 @@
 package whip
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -19,13 +20,15 @@ const TakeoverParam = "takeover"
 type Options struct {
 	Registry *stream.Registry
 	Peer     *peer.Server
+	// Lifetime is that of session.Options.
+	Lifetime func(context.Context) (context.Context, context.CancelFunc)
 	Log      *slog.Logger
 }
 
 // New returns the sessions of publishers.
 func New(o Options) *session.Table {
 	return session.New(session.Options{
-		Protocol: "WHIP", Purpose: "publish", ICEServers: o.Peer.ICEServers, Log: o.Log,
+		Protocol: "WHIP", Purpose: "publish", ICEServers: o.Peer.ICEServers, Lifetime: o.Lifetime, Log: o.Log,
 		Open: func(r *http.Request, camera, offer string, closed func()) (session.Conn, string, error) {
 			p, answer, err := o.Peer.Publish(r.Context(), peer.PublishOptions{
 				Registry: o.Registry, Camera: camera, Offer: offer, Takeover: takeover(r),

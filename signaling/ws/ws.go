@@ -106,6 +106,8 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, camera string) {
 	c.SetReadLimit(peer.MaxOffer + 1024)
 	ctx, cancel := context.WithCancel(h.opts.Context)
 	defer cancel()
+	// The request's context ends with the permission of whoever made it.
+	defer context.AfterFunc(r.Context(), cancel)()
 	x := &conn{h: h, ws: c, r: r, camera: camera, out: make(chan message, 16), ready: make(chan *peer.Viewer, 1)}
 	written := make(chan struct{})
 	go func() {

@@ -1,5 +1,5 @@
-// Reads the clock that package clock draws into the top of a picture; the
-// layout is described there.
+// Reads and draws the clock that package clock draws into the top of a picture;
+// the layout is described there.
 
 const COLUMNS = 40
 const CRC_BITS = 6
@@ -56,4 +56,23 @@ export function readClock(image, near = Date.now()) {
     return near + ((((number(payload) - near) % SPAN) + 1.5 * SPAN) % SPAN) - SPAN / 2
   }
   return null
+}
+
+/**
+ * Draws the clock into the top of a picture whose width is a multiple of 40.
+ * @param {{fillStyle: string, fillRect: (x: number, y: number, w: number, h: number) => void}} ctx a 2D context
+ * @param {number} width of the picture in pixels
+ * @param {number} time unix time in ms
+ */
+export function drawClock(ctx, width, time) {
+  const side = width / COLUMNS
+  const payload = []
+  for (let i = 0, n = Math.floor(time) % SPAN; i < COLUMNS - CRC_BITS; i++, n = Math.floor(n / 2)) payload.unshift(n % 2)
+  const sum = crc(payload)
+  const bits = payload
+  for (let i = CRC_BITS - 1; i >= 0; i--) bits.push((sum >> i) & 1)
+  ctx.fillStyle = '#000'
+  ctx.fillRect(0, 0, width, 2 * side)
+  ctx.fillStyle = '#fff'
+  bits.forEach((bit, i) => ctx.fillRect(i * side, bit ? 0 : side, side, side))
 }

@@ -163,12 +163,24 @@ func TestModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := `import { readClock } from ` + fmt.Sprintf("%q", "file://"+module) + `
+	script := `import { drawClock, readClock } from ` + fmt.Sprintf("%q", "file://"+module) + `
 import { readFileSync } from 'node:fs'
 for (const j of ` + string(list) + `) {
   const data = new Uint8ClampedArray(readFileSync(j.File))
   const got = readClock({ data, width: j.Width, height: j.Height }, j.Near) ?? -1
   if (got !== j.Want) throw new Error(j.File + ': read ' + got + ', want ' + j.Want)
+}
+for (const time of [0, 1, 1795220400999, 2 ** 34 - 1, 2 ** 34]) {
+  const width = 640, height = 64, data = new Uint8ClampedArray(4 * width * height)
+  const ctx = {
+    fillStyle: '',
+    fillRect(x, y, w, h) {
+      for (let j = y; j < y + h; j++) data.fill(this.fillStyle === '#fff' ? 255 : 0, 4 * (j * width + x), 4 * (j * width + x + w))
+    },
+  }
+  drawClock(ctx, width, time)
+  const got = readClock({ data, width, height }, time)
+  if (got !== time) throw new Error('drew ' + time + ', read ' + got)
 }`
 	file := filepath.Join(dir, "test.mjs")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
