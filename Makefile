@@ -3,6 +3,7 @@
 # installed that is there already, nothing is built that is up to date.
 
 GOLANGCI_LINT_VERSION := v2.12.2
+GOVULNCHECK_VERSION   := v1.1.4
 
 # What may be given on the command line: make run ARGS='--config my.yaml'.
 ARGS        ?=
@@ -12,6 +13,7 @@ FUZZ        ?= .
 BENCH       ?= .
 # Measures the whole server; gets "-json FILE" for its figures.
 BENCH_PROGRAM ?= ./cmd/camwire/bench
+SOAK        ?= 10m
 
 # A log that names every test can be counted.
 ifdef CI
@@ -36,7 +38,7 @@ E2E := ./cmd/camwire/e2e
 .DELETE_ON_ERROR:
 # Two compilers and a browser at a time help nobody; the Go tool is parallel by itself.
 .NOTPARALLEL:
-.PHONY: help run build frontend check vet lint unit test race e2e fuzz bench fmt deps deps-test clean distclean
+.PHONY: help run build frontend check vet lint unit test race e2e fuzz bench soak vuln dist fmt deps deps-test clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,7 +76,7 @@ race: deps-test
 	cd frontend && npm run --silent test
 
 e2e: build deps-test ## the end-to-end tests alone (TESTFLAGS='-v -run Name')
-	CHROMIUM="$$(.ci/deps chromium)" go test -count=1 -timeout 12m $(TESTFLAGS) $(E2E)/...
+	CHROMIUM="$$(.ci/deps chromium)" CAMWIRE_VM_CACHE='$(CURDIR)/.tools/vm' go test -count=1 -timeout 15m $(TESTFLAGS) $(E2E)/...
 
 fuzz: deps ## run each fuzz target for FUZZTIME=20s (FUZZ=pattern chooses)
 	.ci/fuzz '$(FUZZTIME)' '$(FUZZ)'
@@ -82,8 +84,17 @@ fuzz: deps ## run each fuzz target for FUZZTIME=20s (FUZZ=pattern chooses)
 bench: build deps-test ## benchmarks: a table here, figures in .bench (BENCH=pattern)
 	.ci/bench '$(BENCH)'
 ifneq ($(wildcard $(BENCH_PROGRAM)/*.go),)
-	CHROMIUM="$$(.ci/deps chromium)" go run $(BENCH_PROGRAM) -json .bench/program.json
+	CHROMIUM="$$(.ci/deps chromium)" CAMWIRE_VM_CACHE='$(CURDIR)/.tools/vm' go run $(BENCH_PROGRAM) -json .bench/program.json
 endif
+
+soak: build ## torture a running server for SOAK=10m and watch its memory
+	go run ./cmd/camwire/soak -bin bin/camwire -for '$(SOAK)'
+
+vuln: deps ## look for known vulnerabilities in what the program calls (needs the internet)
+	.ci/vuln '$(GOVULNCHECK_VERSION)'
+
+dist: build ## archives for a release in bin/dist, with checksums
+	.ci/dist
 
 fmt: deps $(LINT) ## format the Go code
 	$(LINT) fmt ./...

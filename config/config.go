@@ -56,6 +56,12 @@ type Camera struct {
 	OnDemand bool `json:"on_demand" help:"Open the source with its first viewer and close it 10 s after its last." apply:"restart"`
 	// Transport carries the media of a pulled RTSP source: tcp, udp or multicast.
 	Transport string `json:"transport" help:"Transport of a pulled RTSP source." enum:"tcp,udp,multicast" apply:"restart"`
+	// Microphone gives a USB camera its sound: auto is its own, off none,
+	// hw:C,D device D of ALSA's card C. Empty means auto.
+	Microphone string `json:"microphone" help:"Sound of a USB camera: auto is its own microphone, off none, hw:1,0 device 0 of card 1 (see /proc/asound/cards)." check:"microphone" apply:"restart"`
+	// Fingerprint is the SHA-256 of a certificate, or of its authority, that
+	// the system does not trust: of an https:, rtsps: or whep: source.
+	Fingerprint string `json:"fingerprint" help:"SHA-256 fingerprint of the source's certificate, or of the authority that signed it, where the system does not trust it." check:"fingerprint" apply:"restart"`
 }
 
 // HTTP is the plain HTTP listener.
@@ -74,6 +80,15 @@ type HTTPS struct {
 	Address string `json:"address" help:"TCP address to listen on; \"\" switches it off." check:"address"`
 	Cert    string `json:"cert" help:"PEM file with your own certificate chain; without it Camwire's own CA issues one."`
 	Key     string `json:"key" help:"PEM file with the private key of cert."`
+	ACME    ACME   `json:"acme" help:"Certificates for public names from Let's Encrypt or another ACME server."`
+}
+
+// ACME says for which names certificates come from an ACME server (RFC 8555).
+// It proves them at port 443, which must lead to https.address.
+type ACME struct {
+	Domains   []string `json:"domains" help:"Public host names of this machine; port 443 of them must lead to https.address." check:"host"`
+	Email     string   `json:"email" help:"Where the ACME server writes to." max:"254"`
+	Directory string   `json:"directory" help:"URL of the ACME server's directory; \"\" is Let's Encrypt." check:"https"`
 }
 
 // WebRTC is the transport of WebRTC sessions.
@@ -101,9 +116,18 @@ type WebSocket struct {
 	Address string `json:"address" help:"TCP address to listen on, for example \":8765\"; \"\" switches it off." check:"address"`
 }
 
-// Auth holds the rights of people who have not signed in.
+// Auth holds the rights of people who have not signed in, and whose tokens are
+// taken. Users and tokens of Camwire itself are in the data directory.
 type Auth struct {
 	Anonymous []string `json:"anonymous" help:"What strangers may do." enum:"view,publish,control,playback,admin"`
+	JWT       JWT      `json:"jwt" help:"JSON Web Tokens of an issuer of your own."`
+}
+
+// JWT says whose JSON Web Tokens (RFC 7519) are taken.
+type JWT struct {
+	JWKS     string `json:"jwks" help:"File or https URL of the issuer's public keys (JSON Web Key Set; RS256, ES256, EdDSA); \"\" takes no JWTs." check:"jwks"`
+	Issuer   string `json:"issuer" help:"What the claim iss has to be; \"\" takes any." max:"500"`
+	Audience string `json:"audience" help:"What the claim aud has to name; \"\" takes any." max:"500"`
 }
 
 // Log says what is logged and how.
@@ -124,7 +148,7 @@ func Default() Config {
 
 // DefaultCamera returns the values of the keys that a camera's entry leaves out.
 func DefaultCamera() Camera {
-	return Camera{Quality: 75, Enabled: true, Transport: "tcp"}
+	return Camera{Quality: 75, Enabled: true, Transport: "tcp", Microphone: "auto"}
 }
 
 // base returns the default values without a camera.
@@ -151,6 +175,7 @@ func (c Config) Redacted() Config {
 		c.WebRTC.ICEServers[i] = c.WebRTC.ICEServers[i].Redacted()
 	}
 	c.Auth.Anonymous = slices.Clone(c.Auth.Anonymous)
+	c.Auth.JWT.JWKS = Redact(c.Auth.JWT.JWKS)
 	return c
 }
 

@@ -69,9 +69,9 @@ func wantEqual(t *testing.T, got, want Config) {
 func TestContract(t *testing.T) {
 	want := Default()
 	want.Cameras = []Camera{
-		{ID: "usb_cam_0", Source: "0", FPS: 10, Width: 1280, Height: 720, Quality: 75, Name: "Lab overview", Enabled: true, Transport: "tcp"},
-		{ID: "ip_cam_door", Source: "rtsp://192.168.1.100:554/stream1", FPS: 5, Width: 1920, Height: 1080, Quality: 80, Name: "Door", Enabled: true, Transport: "tcp"},
-		{ID: "ip_cam_http", Source: "http://192.168.1.101/video.mjpeg", FPS: 10, Quality: 75, Name: "Ceiling", Transport: "tcp"},
+		{ID: "usb_cam_0", Source: "0", FPS: 10, Width: 1280, Height: 720, Quality: 75, Name: "Lab overview", Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "ip_cam_door", Source: "rtsp://192.168.1.100:554/stream1", FPS: 5, Width: 1920, Height: 1080, Quality: 80, Name: "Door", Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "ip_cam_http", Source: "http://192.168.1.101/video.mjpeg", FPS: 10, Quality: 75, Name: "Ceiling", Transport: "tcp", Microphone: "auto"},
 	}
 	for _, text := range []string{contract, contract + contractSections, contractSections + contract, strings.ReplaceAll(contract, "\n", "\r\n"), "\ufeff" + contract} {
 		got := parse(t, text, Options{})
@@ -160,6 +160,10 @@ ranges.yaml:7:14: camera "a": quality: must be 0 to 100, is 101
 ranges.yaml:8:30: camera "b": fps: wants a number, got .nan
 ranges.yaml:9:22: camera "c": source: is no number of a video device: 0 to 255 are
 ranges.yaml:10:36: camera "d": transport: unknown value "upd": did you mean "udp"?`},
+		{"microphone.yaml", false, []string{"d", "e"}, `
+microphone.yaml:2:37: camera "a": microphone: is no microphone: write auto for the camera's own, off, or card and device such as hw:1,0
+microphone.yaml:3:37: camera "b": microphone: is no microphone: write auto for the camera's own, off, or card and device such as hw:1,0
+microphone.yaml:4:37: camera "c": microphone: is no microphone: write auto for the camera's own, off, or card and device such as hw:1,0`},
 		{"ids.yaml", false, []string{"door"}, `
 ids.yaml:2:9: cameras[0]: id: "front door" is no id: use 1 to 64 letters, digits, _ or -
 ids.yaml:4:5: cameras[1]: id: is missing: give the camera a short name for its URLs, for example "door"
@@ -200,6 +204,10 @@ sections.yaml:13:27: auth.anonymous[1]: unknown value "amdin": did you mean "adm
 sections.yaml:14:15: log.level: unknown value "verbose": known are debug, info, warn, error
 sections.yaml:14:32: log.format: unknown value "jsno": did you mean "json"?
 sections.yaml:15:11: data_dir: must not be empty: remove the key for its default`},
+		{"jwt.yaml", true, nil, `
+jwt.yaml:2:16: auth.jwt.jwks: is neither a file nor an https URL: whoever can change the keys on their way can sign in, so plain http is not taken`},
+		{"jwt_issuer.yaml", true, nil, `
+jwt_issuer.yaml:2:18: auth.jwt.issuer: needs auth.jwt.jwks beside it: name the file or https URL with the issuer's keys`},
 		{"listeners.yaml", true, nil, `
 listeners.yaml:2:19: https.address: has the port of http.address: choose another port
 listeners.yaml:3:18: rtsp.address: has the port of webrtc.address: choose another port`},
@@ -273,11 +281,11 @@ cameras:
 webrtc: { extra_addresses: 192.0.2.1 }
 `, Options{})
 	want := []Camera{
-		{ID: "a", Source: "0", Quality: 75, Enabled: true, Transport: "tcp"},
-		{ID: "7", Source: "/dev/video2", Name: "2024", Quality: 75, Enabled: true, Transport: "tcp"},
-		{ID: "b", Source: `exec:["ffmpeg","-i","a b","5"]`, Quality: 75, Enabled: true, Transport: "tcp"},
-		{ID: "c", Source: "rtsp://192.0.2.1/1", FPS: 3, Quality: 60, Enabled: true, Transport: "tcp"},
-		{ID: "d", Source: `exec:sh -c 'echo "x y"' a\ b`, Quality: 75, Enabled: true, Transport: "tcp"},
+		{ID: "a", Source: "0", Quality: 75, Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "7", Source: "/dev/video2", Name: "2024", Quality: 75, Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "b", Source: `exec:["ffmpeg","-i","a b","5"]`, Quality: 75, Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "c", Source: "rtsp://192.0.2.1/1", FPS: 3, Quality: 60, Enabled: true, Transport: "tcp", Microphone: "auto"},
+		{ID: "d", Source: `exec:sh -c 'echo "x y"' a\ b`, Quality: 75, Enabled: true, Transport: "tcp", Microphone: "auto"},
 	}
 	if !reflect.DeepEqual(c.Cameras, want) {
 		t.Fatalf("got  %+v\nwant %+v", c.Cameras, want)

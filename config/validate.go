@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,18 @@ func validateAll(col *collector, c *Config) {
 			path, missing = "https.key", "cert"
 		}
 		col.wrong(path, "needs https."+missing+" beside it", "set both, or neither to use Camwire's own CA")
+	}
+	if a := c.HTTPS.ACME; len(a.Domains) > 0 && c.HTTPS.Cert != "" {
+		col.wrong("https.acme.domains", "cannot be together with https.cert", "remove one of them")
+	} else if len(a.Domains) == 0 && (a.Email != "" || a.Directory != "") {
+		col.wrong("https.acme.domains", "is missing", "name the public host names of this machine")
+	}
+	if j := c.Auth.JWT; j.JWKS == "" && (j.Issuer != "" || j.Audience != "") {
+		path := "auth.jwt.issuer"
+		if j.Issuer == "" {
+			path = "auth.jwt.audience"
+		}
+		col.wrong(path, "needs auth.jwt.jwks beside it", "name the file or https URL with the issuer's keys")
 	}
 	for i, s := range c.WebRTC.ICEServers {
 		path := joinIndex("webrtc.ice_servers", i)
@@ -125,6 +138,12 @@ func check(name, s string) (message, hint string) {
 		if _, err := ParseSource(s); errors.As(err, &se) {
 			return se.message, se.hint
 		}
+	case "fingerprint":
+		return checkFingerprint(s)
+	case "microphone":
+		if s != "" && s != "auto" && s != "off" && !microphonePattern.MatchString(s) {
+			return "is no microphone", "write auto for the camera's own, off, or card and device such as hw:1,0"
+		}
 	case "address":
 		return checkAddress(s)
 	case "host":
@@ -138,6 +157,15 @@ func check(name, s string) (message, hint string) {
 		}
 	case "ice":
 		return checkICE(s)
+	case "https":
+		if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+			return "is no https URL", ""
+		}
+	case "jwks":
+		scheme, _, ok := strings.Cut(s, "://")
+		if u, err := url.Parse(s); ok && (err != nil || scheme != "https" || u.Host == "") {
+			return "is neither a file nor an https URL", "whoever can change the keys on their way can sign in, so plain http is not taken"
+		}
 	}
 	return "", ""
 }
@@ -148,6 +176,18 @@ func checkID(s string) (message, hint string) {
 		return "is missing", "give the camera a short name for its URLs, for example \"door\""
 	case !idPattern.MatchString(s):
 		return fmt.Sprintf("%q is no id", printable(s)), "use 1 to 64 letters, digits, _ or -"
+	}
+	return "", ""
+}
+
+// microphonePattern is card and device, as ALSA numbers them.
+var microphonePattern = regexp.MustCompile(`^hw:(1?[0-9]?[0-9]|2[0-4][0-9]|25[0-5]),(1?[0-9]?[0-9]|2[0-4][0-9]|25[0-5])$`)
+
+// checkFingerprint accepts "" and a SHA-256 with or without colons.
+func checkFingerprint(s string) (message, hint string) {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
+	if s != "" && (err != nil || len(b) != 32) {
+		return "is no SHA-256 fingerprint", "64 hexadecimal digits, colons between them allowed; the error of the camera tells which"
 	}
 	return "", ""
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -33,11 +34,24 @@ type timedBody struct {
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case err == io.EOF: // wrapped, it is a body that is cut off
 		_ = b.rc.SetReadDeadline(time.Time{})
+	case err != nil:
+		err = &bodyError{err}
 	}
 	return n, err
 }
+
+// bodyError is a body that did not come as it should: its sender's fault, or
+// that of the way.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return e.err.Error() }
+
+func (e *bodyError) Unwrap() error { return e.err }
+
+func (e *bodyError) slow() bool { return errors.Is(e.err, os.ErrDeadlineExceeded) }
 
 func stack() string { return string(debug.Stack()) }
 

@@ -20,6 +20,8 @@ import (
 type StatusError struct {
 	Status int
 	Err    error
+	// Limit names the limit that was met; "" for other errors.
+	Limit string
 }
 
 func (e *StatusError) Error() string { return e.Err.Error() }
@@ -64,6 +66,7 @@ func StatusOf(err error) (status int, words string) {
 	var own *StatusError
 	var many *auth.TooManyError
 	var large *http.MaxBytesError
+	var body *bodyError
 	switch {
 	case errors.As(err, &own):
 		return own.Status, own.Error()
@@ -71,6 +74,10 @@ func StatusOf(err error) (status int, words string) {
 		return http.StatusTooManyRequests, many.Error()
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than %d bytes", large.Limit)
+	case errors.As(err, &body) && body.slow():
+		return http.StatusRequestTimeout, "the request's body took too long to come"
+	case errors.As(err, &body):
+		return http.StatusBadRequest, "the request's body was cut off, or cannot be read"
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
@@ -102,6 +109,8 @@ func Fail(c *gin.Context, err error) {
 	switch {
 	case errors.As(err, &many):
 		h.Set("Retry-After", strconv.Itoa(many.Seconds()))
+	case retryLater(status):
+		h.Set("Retry-After", "5")
 	case status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", auth.Challenge(c.Request))
 	}
@@ -118,6 +127,7 @@ func (s *Server) observe(c *gin.Context) {
 	defer func() {
 		p := recover()
 		if p == nil {
+			s.countRefusal(c)
 			s.logRequest(c)
 			return
 		}

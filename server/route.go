@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"camwire/server/auth"
@@ -168,14 +170,27 @@ func (s *Server) guard(rt Route) gin.HandlerFunc {
 		c.Set(cameraKey, camera)
 		creds := auth.FromRequest(c.Request)
 		creds.Foreign = creds.Foreign && !s.opts.Gate.AllowedOrigin(c.Request.Header.Get("Origin"))
-		id, err := s.opts.Gate.Authorize(creds, rt.Perm, camera)
+		id, err := s.opts.Gate.AuthorizeContext(c.Request.Context(), creds, rt.Perm, camera)
 		if err != nil {
 			Fail(c, err)
 			return
 		}
 		c.Set(identityKey, id)
+		if k := s.opts.Gate.Renew(c.Request, id); k != nil {
+			http.SetCookie(c.Writer, k)
+		}
+		done := s.bind(c, rt, id, camera)
+		defer done()
 		if b := c.Request.Body; b != nil && b != http.NoBody {
 			c.Request.Body = http.MaxBytesReader(c.Writer, b, maxBody)
+		}
+		if auth.IsWebSocket(c.Request) {
+			leave, err := s.enterSocket(c.Request)
+			if err != nil {
+				Fail(c, err)
+				return
+			}
+			defer leave()
 		}
 		if rt.Stream {
 			_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Time{})
@@ -184,25 +199,86 @@ func (s *Server) guard(rt Route) gin.HandlerFunc {
 	}
 }
 
+// partingGrace is how long the handler of a WebSocket may take to say goodbye
+// when whoever opened it may no longer have it.
+const partingGrace = 2 * time.Second
+
+// bind makes an answer without end, and a WebSocket, last no longer than the
+// permission of whoever asked for it: the request's context ends with it. All
+// requests know who makes them, for what begins with them and outlives them
+// (auth.Lifetime). The caller calls done when the handler has returned.
+func (s *Server) bind(c *gin.Context, rt Route, id auth.Identity, camera string) (done func()) {
+	gate := s.opts.Gate
+	ctx := gate.WithIdentity(c.Request.Context(), id, rt.Perm, camera)
+	socket := auth.IsWebSocket(c.Request)
+	if !rt.Stream && !socket {
+		c.Request = c.Request.WithContext(ctx)
+		return func() {}
+	}
+	ctx, end := gate.Watch(ctx, id, rt.Perm, camera)
+	c.Request = c.Request.WithContext(ctx)
+	conn := Conn(ctx)
+	if !socket || conn == nil || c.Request.ProtoMajor != 1 {
+		return end
+	}
+	// A handler that looks at its connection only learns of it in this way.
+	var mu sync.Mutex
+	var late *time.Timer
+	over := false
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over && errors.Is(context.Cause(ctx), auth.ErrEnded) {
+			late = time.AfterFunc(partingGrace, func() { _ = conn.Close() })
+		}
+	})
+	return func() {
+		stop()
+		mu.Lock()
+		over = true
+		if late != nil {
+			late.Stop()
+		}
+		mu.Unlock()
+		end()
+	}
+}
+
 // whepRoutes are the addresses of WHEP: ours, and the form that Mainsail,
 // Fluidd and the clients of other servers use.
-func whepRoutes(h WHEP) []Route {
+func whepRoutes(h Sessions) []Route {
 	if h == nil {
 		return nil
 	}
-	offer := func(c *gin.Context) { h.Offer(c.Writer, c.Request, Camera(c)) }
-	options := func(c *gin.Context) { h.Options(c.Writer, c.Request, Camera(c)) }
-	patch := func(c *gin.Context) { h.Patch(c.Writer, c.Request, Camera(c), c.Param("session")) }
-	remove := func(c *gin.Context) { h.Delete(c.Writer, c.Request, Camera(c), c.Param("session")) }
-	var rs []Route
-	for _, p := range []string{"/whep/:id", "/:id/whep"} {
+	return slices.Concat(sessionRoutes(h, "/whep/:id", auth.View), sessionRoutes(h, "/:id/whep", auth.View))
+}
+
+// whipRoutes are those of RFC 9725. What it reserves is refused, rather than
+// answered with a page.
+func whipRoutes(h Sessions) []Route {
+	if h == nil {
+		return nil
+	}
+	rs := sessionRoutes(h, "/whip/:id", auth.Publish)
+	for _, m := range []string{http.MethodGet, http.MethodPut} { // GET is HEAD as well
 		rs = append(rs,
-			Route{Method: http.MethodPost, Path: p, Perm: auth.View, Handler: offer},
-			Route{Method: http.MethodOptions, Path: p, Perm: auth.View, Handler: options},
-			Route{Method: http.MethodPatch, Path: p + "/:session", Perm: auth.View, Handler: patch},
-			Route{Method: http.MethodDelete, Path: p + "/:session", Perm: auth.View, Handler: remove})
+			Route{Method: m, Path: "/whip/:id", Perm: auth.Publish,
+				Handler: func(c *gin.Context) { h.Offer(c.Writer, c.Request, Camera(c)) }},
+			Route{Method: m, Path: "/whip/:id/:session", Perm: auth.Publish,
+				Handler: func(c *gin.Context) { h.Session(c.Writer, c.Request) }})
 	}
 	return rs
+}
+
+func sessionRoutes(h Sessions, path string, p auth.Permission) []Route {
+	return []Route{
+		{Method: http.MethodPost, Path: path, Perm: p, Handler: func(c *gin.Context) { h.Offer(c.Writer, c.Request, Camera(c)) }},
+		{Method: http.MethodOptions, Path: path, Perm: p, Handler: func(c *gin.Context) { h.Options(c.Writer, c.Request, Camera(c)) }},
+		{Method: http.MethodPatch, Path: path + "/:session", Perm: p,
+			Handler: func(c *gin.Context) { h.Patch(c.Writer, c.Request, Camera(c), c.Param("session")) }},
+		{Method: http.MethodDelete, Path: path + "/:session", Perm: p,
+			Handler: func(c *gin.Context) { h.Delete(c.Writer, c.Request, Camera(c), c.Param("session")) }},
+	}
 }
 
 func signalRoutes(h Signal) []Route {

@@ -1,6 +1,6 @@
 // Package server is the HTTP end of Camwire: the life cycle of its listeners,
-// the one way to register a route, and the one place where errors become
-// statuses. What a route does lives in the packages beside it (server/api,
+// the one way to register a route, the one place where errors become statuses,
+// and the table of what is too much (Limits). What a route does lives in the packages beside it (server/api,
 // server/mjpeg, …) and in signaling; who may use it is decided by server/auth.
 package server
 
@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,12 +38,14 @@ const (
 	DefaultDrain = 5 * time.Second
 )
 
-// WHEP answers the offers of viewers over HTTP.
-type WHEP interface {
+// Sessions answers offers over HTTP: of viewers (WHEP) or of publishers (WHIP).
+type Sessions interface {
 	Offer(w http.ResponseWriter, r *http.Request, camera string)
 	Patch(w http.ResponseWriter, r *http.Request, camera, session string)
 	Delete(w http.ResponseWriter, r *http.Request, camera, session string)
 	Options(w http.ResponseWriter, r *http.Request, camera string)
+	// Session answers what the resource of a session does not do.
+	Session(w http.ResponseWriter, r *http.Request)
 }
 
 // Signal answers the offers of viewers over a WebSocket.
@@ -60,21 +63,30 @@ type Options struct {
 	// App serves the pages: every GET that no route knows and that is not
 	// below /api; nil: there are none.
 	App http.Handler
-	// WHEP and Signal are the ends of signaling; nil: there is none.
-	WHEP   WHEP
-	Signal Signal
+	// WHEP, WHIP and Signal are the ends of signaling; nil: there is none.
+	WHEP, WHIP Sessions
+	Signal     Signal
 	// Rewrite may give a request another path before it is routed, for
 	// addresses that only differ in their query; nil: none.
 	Rewrite func(*http.Request)
 	// Drain is how long a stop may take in all; default 5 s.
 	Drain time.Duration
+	// Conns bounds the connections of all listeners; default NewConns(0, 0, …).
+	Conns *Conns
+	// MaxWebSockets bounds WebSockets in all, WebSocketsEach those of one
+	// address; default 512 and 128.
+	MaxWebSockets, WebSocketsEach int
+	// Refusals counts what is refused by a limit; default a counter that
+	// nobody reads.
+	Refusals *Refusals
 }
 
 // Server is a handler with registered routes. It may serve several listeners.
 type Server struct {
-	opts   Options
-	log    *slog.Logger
-	engine *gin.Engine
+	opts    Options
+	log     *slog.Logger
+	engine  *gin.Engine
+	sockets *quota
 
 	mu       sync.Mutex
 	routes   []Route
@@ -99,8 +111,23 @@ func New(o Options) (*Server, error) {
 	if o.Drain <= 0 {
 		o.Drain = DefaultDrain
 	}
+	if o.Refusals == nil {
+		o.Refusals = NewRefusals()
+	}
+	if o.Conns == nil {
+		o.Conns = NewConns(0, 0, o.Refusals)
+	}
+	if o.MaxWebSockets <= 0 {
+		o.MaxWebSockets = DefaultMaxWebSockets
+	}
+	if o.WebSocketsEach <= 0 {
+		o.WebSocketsEach = DefaultSocketsEach
+	}
 	quietGin()
-	s := &Server{opts: o, log: o.Log, engine: gin.New(), declared: map[string]auth.Permission{}}
+	s := &Server{
+		opts: o, log: o.Log, engine: gin.New(), declared: map[string]auth.Permission{},
+		sockets: newQuota(o.MaxWebSockets, o.WebSocketsEach),
+	}
 	e := s.engine
 	e.RedirectTrailingSlash = false
 	// gin's own panics on a path that the trees of two methods both match in
@@ -112,7 +139,7 @@ func New(o Options) (*Server, error) {
 	// bring down the server.
 	e.Use(s.observe)
 	e.NoRoute(s.noRoute)
-	if err := s.Register(append(whepRoutes(o.WHEP), signalRoutes(o.Signal)...)); err != nil {
+	if err := s.Register(slices.Concat(whepRoutes(o.WHEP), whipRoutes(o.WHIP), signalRoutes(o.Signal))); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -158,13 +185,13 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		// Endless responses end with this context; Shutdown alone would wait
 		// for them.
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       withConn,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		// Broken handshakes and the like of strangers.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	ln = s.opts.Conns.Bind(hs, ln)
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(ln) }()
 	var err error
@@ -185,6 +212,7 @@ func (s *Server) drain(ctx context.Context, hs *http.Server, served <-chan error
 	// A little earlier, so that there is time to close what does not end.
 	polite, done := context.WithTimeout(ctx, s.opts.Drain*9/10)
 	defer done()
+	s.opts.Conns.Forget(hs)
 	if err := hs.Shutdown(polite); err != nil {
 		_ = hs.Close() // the listener is closed already
 	}

@@ -118,7 +118,7 @@ func TestRegisterRefusesARouteWithoutPermission(t *testing.T) {
 }
 
 func TestNoRouteBesideRegister(t *testing.T) {
-	s := newServer(t, Options{WHEP: fake{}, Signal: fake{}}, Route{Method: "GET", Path: "/x/:id", Handler: ok, Perm: auth.Playback})
+	s := newServer(t, Options{WHEP: fake{}, WHIP: fake{}, Signal: fake{}}, Route{Method: "GET", Path: "/x/:id", Handler: ok, Perm: auth.Playback})
 	if err := s.findUndeclared(); err != nil {
 		t.Error(err)
 	}
@@ -152,13 +152,14 @@ func (fake) Patch(w http.ResponseWriter, _ *http.Request, camera, session string
 func (fake) Delete(w http.ResponseWriter, _ *http.Request, camera, session string) {
 	note(w, "delete", camera, session)
 }
+func (fake) Session(w http.ResponseWriter, _ *http.Request) { note(w, "session", "") }
 func (fake) Options(w http.ResponseWriter, _ *http.Request, camera string) {
 	note(w, "options", camera)
 }
 func (fake) Serve(w http.ResponseWriter, _ *http.Request, camera string) { note(w, "ws", camera) }
 
 func TestSignaling(t *testing.T) {
-	s := newServer(t, Options{Gate: newGate(t, auth.View), WHEP: fake{}, Signal: fake{}})
+	s := newServer(t, Options{Gate: newGate(t, auth.View), WHEP: fake{}, WHIP: fake{}, Signal: fake{}})
 	for _, tt := range []struct{ method, path, want string }{
 		{"POST", "/whep/door", "offer door"},
 		{"POST", "/door/whep", "offer door"},
@@ -217,7 +218,7 @@ func FuzzPath(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s, err := New(Options{Gate: gate, WHEP: fake{}, Signal: fake{}})
+	s, err := New(Options{Gate: gate, WHEP: fake{}, WHIP: fake{}, Signal: fake{}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,7 +17,6 @@ import (
 	"camwire/cmd/camwire/app"
 	"camwire/config"
 	"camwire/media/worker"
-	"camwire/server/auth"
 )
 
 // version is set by the linker in release builds.
@@ -27,7 +25,8 @@ var version = ""
 type cli struct {
 	Run    runCmd    `cmd:"" default:"withargs" help:"Start Camwire (the default)."`
 	Check  checkCmd  `cmd:"" help:"Validate the configuration and list what is wrong with it, by line."`
-	Token  tokenCmd  `cmd:"" help:"Print the sign-in link of the administrator again."`
+	Token  tokenCmd  `cmd:"" help:"Print the sign-in link of the administrator again; make, list and revoke tokens."`
+	User   userCmd   `cmd:"" help:"Add, list and remove users, and set their passwords."`
 	Schema schemaCmd `cmd:"" help:"Print the JSON Schema of camwire.yaml, for editors."`
 	Keys   keysCmd   `cmd:"" help:"List every key of the configuration with its environment variable and default."`
 
@@ -109,30 +108,6 @@ func (c checkCmd) Run() error {
 		return fmt.Errorf("%d to mend", len(problems))
 	}
 	fmt.Printf("%s: %d cameras, nothing to mend\n", filepath.Base(w.Path), len(conf.Cameras))
-	return nil
-}
-
-type tokenCmd struct{ source }
-
-func (c tokenCmd) Run() error {
-	w, err := c.watcher()
-	if err != nil {
-		return err
-	}
-	conf, _, err := w.Load()
-	if err != nil {
-		return err
-	}
-	token, err := auth.ReadToken(conf.DataDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("there is no token yet: Camwire makes one at its first start")
-	}
-	if err != nil {
-		return err
-	}
-	for _, base := range app.BaseURLs(conf.HTTP.Address) {
-		fmt.Println(auth.Link(base, token))
-	}
 	return nil
 }
 

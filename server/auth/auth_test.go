@@ -27,7 +27,7 @@ func newGate(t *testing.T, p Policy) *Gate {
 func TestAuthorize(t *testing.T) {
 	strict := newGate(t, Policy{})
 	open := newGate(t, Policy{Anonymous: []Permission{View}})
-	session := strict.sessions.make(time.Now())
+	session := signIn(t, strict, testToken).Value
 	for _, tt := range []struct {
 		name string
 		gate *Gate
@@ -39,7 +39,7 @@ func TestAuthorize(t *testing.T) {
 		{"public", strict, Credentials{}, Public, nil},
 		{"token", strict, Credentials{Tokens: []string{testToken}}, Admin, nil},
 		{"token for another permission", strict, Credentials{Tokens: []string{testToken}}, Publish, nil},
-		{"password", strict, Credentials{Passwords: []string{testToken}}, View, nil},
+		{"password", strict, Credentials{Logins: []Login{{"anybody", testToken}}}, View, nil},
 		{"wrong", strict, Credentials{Tokens: []string{"no"}}, View, ErrUnauthorized},
 		{"one of two right", strict, Credentials{Tokens: []string{"no", testToken}}, View, nil},
 		{"session", strict, Credentials{Sessions: []string{session}}, Admin, nil},
@@ -51,7 +51,7 @@ func TestAuthorize(t *testing.T) {
 		{"no permission", open, Credentials{Tokens: []string{testToken}}, "", ErrForbidden},
 
 		{"foreign session", strict, Credentials{Sessions: []string{session}, Foreign: true}, View, ErrOrigin},
-		{"foreign password", strict, Credentials{Passwords: []string{testToken}, Foreign: true}, View, ErrOrigin},
+		{"foreign password", strict, Credentials{Logins: []Login{{"anybody", testToken}}, Foreign: true}, View, ErrOrigin},
 		{"foreign stranger", open, Credentials{Foreign: true}, View, ErrOrigin},
 		{"foreign sign-in", open, Credentials{Foreign: true}, Public, ErrOrigin},
 		{"foreign token", strict, Credentials{Tokens: []string{testToken}, Foreign: true}, Admin, nil},
@@ -164,35 +164,6 @@ func TestLimiterTakesAnIPv6NetworkAsOne(t *testing.T) {
 	}
 }
 
-func TestSessionEnds(t *testing.T) {
-	k := newSessionKey(testToken)
-	now := time.Unix(1e9, 0)
-	v := k.make(now)
-	if strings.Contains(v, testToken) {
-		t.Error("the cookie holds the token")
-	}
-	for _, tt := range []struct {
-		value string
-		after time.Duration
-		want  bool
-	}{
-		{v, 0, true},
-		{v, SessionLife - time.Second, true},
-		{v, SessionLife, false},
-		{v[:len(v)-1], 0, false},
-		{"A" + v[1:], 0, v[0] == 'A'},
-		{"B" + v[1:], 0, false}, // a later end, the code of this one
-		{"", 0, false},
-	} {
-		if got := k.valid(tt.value, now.Add(tt.after)); got != tt.want {
-			t.Errorf("valid(%q) after %v = %v", tt.value, tt.after, got)
-		}
-	}
-	if newSessionKey(testToken+"x").valid(v, now) {
-		t.Error("valid for another token")
-	}
-}
-
 func TestFollowLink(t *testing.T) {
 	g := newGate(t, Policy{})
 	for _, tt := range []struct {
@@ -224,29 +195,12 @@ func TestFollowLink(t *testing.T) {
 	}
 }
 
-func TestCookie(t *testing.T) {
-	g := newGate(t, Policy{})
-	plain := g.Cookie(httptest.NewRequest("GET", "http://cam/", nil))
-	secure := g.Cookie(httptest.NewRequest("GET", "https://cam/", nil))
-	for _, c := range []*http.Cookie{plain, secure} {
-		if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.MaxAge != 30*24*3600 {
-			t.Errorf("cookie %s", c)
-		}
-		r := httptest.NewRequest("GET", "http://cam/", nil)
-		r.AddCookie(c)
-		if _, err := g.Authorize(FromRequest(r), Admin, ""); err != nil {
-			t.Errorf("cookie %s: %v", c.Name, err)
-		}
+// signIn returns the cookie that a browser gets for a token.
+func signIn(t *testing.T, g *Gate, token string) *http.Cookie {
+	t.Helper()
+	c, _, err := g.SignIn(httptest.NewRequest("POST", "http://cam/", nil), Login{}, token)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if plain.Name != CookieName || plain.Secure {
-		t.Errorf("without TLS: %s", plain)
-	}
-	if secure.Name != TLSCookieName || !secure.Secure {
-		t.Errorf("with TLS: %s", secure)
-	}
-	for _, c := range g.SignOut(httptest.NewRequest("DELETE", "https://cam/", nil)) {
-		if c.MaxAge >= 0 || c.Value != "" {
-			t.Errorf("sign-out keeps %s", c)
-		}
-	}
+	return c
 }

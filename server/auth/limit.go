@@ -21,13 +21,13 @@ type limiter struct {
 // wait when it had its share already; such an event does not count again, so
 // that waiting helps even somebody who keeps knocking.
 func (l *limiter) fail(now time.Time, a netip.Addr) time.Duration {
+	if wait := l.wait(now, a); wait > 0 {
+		return wait
+	}
 	a = network(a)
 	t := l.until[a]
 	if t.Before(now) {
 		t = now
-	}
-	if wait := t.Add(l.interval).Sub(now) - time.Duration(l.burst)*l.interval; wait > 0 {
-		return wait
 	}
 	if l.until == nil {
 		l.until = make(map[netip.Addr]time.Time)
@@ -37,6 +37,16 @@ func (l *limiter) fail(now time.Time, a netip.Addr) time.Duration {
 	}
 	l.until[a] = t.Add(l.interval)
 	return 0
+}
+
+// wait returns how long an address has to wait for its next event, 0 when it has
+// not had its share.
+func (l *limiter) wait(now time.Time, a netip.Addr) time.Duration {
+	t := l.until[network(a)]
+	if t.Before(now) {
+		t = now
+	}
+	return max(0, t.Add(l.interval).Sub(now)-time.Duration(l.burst)*l.interval)
 }
 
 // makeRoom forgets all addresses that have waited long enough, or else the one

@@ -13,15 +13,15 @@ import (
 const maxGiven = 4
 
 // FromRequest collects the credentials of an HTTP request: Authorization
-// (Bearer, RFC 6750 section 2.1, or Basic, RFC 7617, with the token as
-// password), ?token=, and the session cookie.
+// (Bearer, RFC 6750 section 2.1, or Basic, RFC 7617, with a password or a token
+// as such), ?token=, and the session cookie.
 func FromRequest(r *http.Request) Credentials {
 	c := Credentials{
 		Remote:  Remote(r),
 		Foreign: Changes(r) && !SameOrigin(r),
 	}
-	if _, pass, ok := r.BasicAuth(); ok {
-		c.Passwords = append(c.Passwords, pass)
+	if user, pass, ok := r.BasicAuth(); ok {
+		c.Logins = append(c.Logins, Login{user, pass})
 	} else if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		c.Tokens = append(c.Tokens, strings.TrimSpace(token))
 	}
@@ -30,7 +30,8 @@ func FromRequest(r *http.Request) Credentials {
 			c.Tokens = append(c.Tokens, t)
 		}
 	}
-	for _, name := range []string{CookieName, TLSCookieName} {
+	// Over TLS the plain cookie of the same host comes as well.
+	for _, name := range []string{TLSCookieName, CookieName} {
 		for _, k := range r.CookiesNamed(name) {
 			if len(c.Sessions) < maxGiven {
 				c.Sessions = append(c.Sessions, k.Value)

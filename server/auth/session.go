@@ -1,118 +1,240 @@
 package auth
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"net/http"
-	"net/url"
-	"path"
-	"strings"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 )
 
-// SessionLife is how long a cookie lasts.
+// SessionLife is how long a session lasts without being used.
 const SessionLife = 30 * 24 * time.Hour
 
-// Names of the session cookie. Cookies do not know ports: without a name of
-// its own the cookie of the TLS listener would keep the plain one of the same
-// host from being set, as a browser lets nothing insecure replace a Secure
-// cookie (RFC 6265bis section 5.7).
+// SessionsFile is the name of the file with the sessions in the data directory,
+// so that a restart signs nobody out. It holds hashes of the cookies.
+const SessionsFile = "sessions.json"
+
 const (
-	CookieName    = "camwire_session"
-	TLSCookieName = "__Host-camwire_session"
+	// sessionStep is how exactly the last use is kept: cookie and file are
+	// written anew once in this time and not with every request.
+	sessionStep = 24 * time.Hour
+	// maxSessions bounds all sessions, maxOwn those of one user or token; the
+	// ones unused for longest make room.
+	maxSessions = 4096
+	maxOwn      = 64
 )
 
-// sessionKey makes and checks cookie values. They need no table: a value is
-// its own end and a code over it, so it outlives a restart and dies with the
-// token that it was made for.
-type sessionKey [sha256.Size]byte
+// sessionID is the SHA-256 of a cookie's value.
+type sessionID [sha256.Size]byte
 
-func newSessionKey(token string) sessionKey {
-	m := hmac.New(sha256.New, []byte(token))
-	m.Write([]byte("camwire session 1"))
-	return sessionKey(m.Sum(nil))
+func sessionOf(cookie string) sessionID { return sha256.Sum256([]byte(cookie)) }
+
+func (s sessionID) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(s[:])), nil }
+
+func (s *sessionID) UnmarshalText(b []byte) error {
+	d, err := hex.DecodeString(string(b))
+	if err != nil || len(d) != len(s) {
+		return errors.New("is no SHA-256")
+	}
+	copy(s[:], d)
+	return nil
 }
 
-func (k sessionKey) code(end []byte) []byte {
-	m := hmac.New(sha256.New, k[:])
-	m.Write(end)
-	return m.Sum(nil)
+// session is one that somebody signed in to.
+type session struct {
+	ID    sessionID `json:"id"`
+	Proof proof     `json:"proof"`
+	// Since is when it began, Used when it was last used, Sent when its
+	// cookie was last set; the latter two to a sessionStep.
+	Since time.Time `json:"since"`
+	Used  time.Time `json:"used"`
+	Sent  time.Time `json:"sent"`
 }
 
-func (k sessionKey) make(now time.Time) string {
-	v := binary.BigEndian.AppendUint64(nil, uint64(now.Add(SessionLife).Unix()))
-	return base64.RawURLEncoding.EncodeToString(append(v, k.code(v)...))
+// end is when the session is over if it is not used any more.
+func (s session) end() time.Time {
+	end := s.Used.Add(SessionLife)
+	if e := s.Proof.Expires; !e.IsZero() && e.Before(end) {
+		return e
+	}
+	return end
 }
 
-func (k sessionKey) valid(value string, now time.Time) bool {
-	b, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(b) != 8+sha256.Size || !hmac.Equal(b[8:], k.code(b[:8])) {
+// sessions is the table of them. It knows when they end; whether what they rest
+// on is still there is for the gate.
+type sessions struct {
+	file file[session]
+
+	mu    sync.Mutex
+	all   map[sessionID]session
+	dirty bool
+
+	writing sync.Mutex // one at a time, the newest state last
+}
+
+func openSessions(dir string, log *slog.Logger) (*sessions, error) {
+	t := &sessions{file: file[session]{dir: dir, name: SessionsFile, log: log}, all: map[sessionID]session{}}
+	if dir == "" {
+		return t, nil
+	}
+	info, err := t.file.stat()
+	if err != nil || info == nil {
+		return t, err
+	}
+	l, _, err := t.file.update(nil)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	now := time.Now()
+	for _, s := range l {
+		if now.Before(s.end()) {
+			t.all[s.ID] = s
+		}
+	}
+	return t, nil
+}
+
+// begin makes a session and returns the value of its cookie.
+func (t *sessions) begin(p proof, now time.Time) (cookie string, id sessionID, err error) {
+	cookie = base64.RawURLEncoding.EncodeToString(randomBytes(32))
+	id = sessionOf(cookie)
+	p.session = sessionID{}
+	now = now.UTC()
+	t.mu.Lock()
+	t.makeRoom(p, now)
+	t.all[id] = session{ID: id, Proof: p, Since: now, Used: now, Sent: now}
+	t.dirty = true
+	t.mu.Unlock()
+	return cookie, id, t.flush()
+}
+
+// makeRoom drops what is over and, where there are too many, the ones that were
+// unused for longest. The caller holds mu.
+func (t *sessions) makeRoom(p proof, now time.Time) {
+	var own, all []session
+	for id, s := range t.all {
+		if !now.Before(s.end()) {
+			delete(t.all, id)
+			continue
+		}
+		all = append(all, s)
+		if s.Proof.Kind == p.Kind && s.Proof.Subject == p.Subject {
+			own = append(own, s)
+		}
+	}
+	for _, l := range []struct {
+		list []session
+		max  int
+	}{{own, maxOwn}, {all, maxSessions}} {
+		slices.SortFunc(l.list, func(a, b session) int { return a.Used.Compare(b.Used) })
+		for i := 0; i <= len(l.list)-l.max; i++ {
+			delete(t.all, l.list[i].ID)
+		}
+	}
+}
+
+// find returns the session of a cookie.
+func (t *sessions) find(cookie string, now time.Time) (proof, bool) {
+	if cookie == "" || len(cookie) > 64 {
+		return proof{}, false
+	}
+	// The table is asked for a hash: its timing tells nothing about a cookie.
+	id := sessionOf(cookie)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.all[id]
+	if !ok || !now.Before(s.end()) {
+		return proof{}, false
+	}
+	p := s.Proof
+	p.session = id
+	return p, true
+}
+
+// end returns when a session is over, and false when it is.
+func (t *sessions) end(id sessionID, now time.Time) (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.all[id]
+	return s.end(), ok && now.Before(s.end())
+}
+
+// touch notes that a session is used. With sent, its cookie can be set anew:
+// touch reports whether it is to be, so that it lasts as long as the session.
+func (t *sessions) touch(id sessionID, now time.Time, sent bool) bool {
+	if id == (sessionID{}) {
 		return false
 	}
-	return now.Unix() < int64(binary.BigEndian.Uint64(b))
-}
-
-// Cookie returns a new session cookie for whoever made the request. The caller
-// has checked the token.
-func (g *Gate) Cookie(r *http.Request) *http.Cookie {
-	c := emptyCookie(r)
-	c.Value = g.sessions.make(time.Now())
-	c.MaxAge = int(SessionLife / time.Second)
-	return c
-}
-
-// SignOut returns the cookies that make a browser forget its session.
-func (g *Gate) SignOut(r *http.Request) []*http.Cookie {
-	plain, own := emptyCookie(r), emptyCookie(r)
-	plain.Name, plain.Secure = CookieName, false
-	plain.MaxAge, own.MaxAge = -1, -1
-	if own.Name == plain.Name {
-		return []*http.Cookie{plain}
-	}
-	return []*http.Cookie{plain, own}
-}
-
-func emptyCookie(r *http.Request) *http.Cookie {
-	c := &http.Cookie{
-		Name: CookieName, Path: "/",
-		HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	}
-	if scheme(r) == "https" {
-		c.Name, c.Secure = TLSCookieName, true
-	}
-	return c
-}
-
-// FollowLink handles a page opened with ?token=: it turns the token into a
-// cookie and sends the browser to the same address without it, so that it
-// stays neither in the address bar nor in the history. It reports false, and
-// has written nothing, when there is no token. A wrong token sets no cookie;
-// the page then asks to sign in.
-func (g *Gate) FollowLink(w http.ResponseWriter, r *http.Request) bool {
-	q := r.URL.Query()
-	if !q.Has("token") {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.all[id]
+	if !ok {
 		return false
 	}
-	if g.SignIn(Remote(r), q.Get("token")) == nil {
-		http.SetCookie(w, g.Cookie(r))
+	used := now.Sub(s.Used) >= sessionStep
+	sent = sent && now.Sub(s.Sent) >= sessionStep
+	if used || sent {
+		s.Used = now.UTC()
+		if sent {
+			s.Sent = s.Used
+		}
+		t.all[id] = s
+		t.dirty = true
 	}
-	q.Del("token")
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Location", (&url.URL{Path: localPath(r.URL.Path), RawQuery: q.Encode()}).String())
-	w.WriteHeader(http.StatusSeeOther)
-	return true
+	return sent
 }
 
-// localPath makes sure that a redirect stays here: "//host/" would name another
-// server.
-func localPath(p string) string {
-	clean := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && clean != "/" {
-		clean += "/"
+// forget drops a session that rests on nothing any more.
+func (t *sessions) forget(id sessionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.all[id]; ok {
+		delete(t.all, id)
+		t.dirty = true
 	}
-	return clean
+}
+
+// remove ends the session of a cookie.
+func (t *sessions) remove(cookie string) (bool, error) {
+	id := sessionOf(cookie)
+	t.mu.Lock()
+	_, ok := t.all[id]
+	delete(t.all, id)
+	t.dirty = t.dirty || ok
+	t.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	// Before the answer: a sign-out must survive a power cut.
+	return true, t.flush()
+}
+
+// flush writes the table if it has changed.
+func (t *sessions) flush() error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.mu.Lock()
+	dirty := t.dirty
+	t.dirty = false
+	l := make([]session, 0, len(t.all))
+	for _, s := range t.all {
+		l = append(l, s)
+	}
+	t.mu.Unlock()
+	if !dirty || t.file.dir == "" {
+		return nil
+	}
+	slices.SortFunc(l, func(a, b session) int { return a.Since.Compare(b.Since) })
+	_, _, err := t.file.update(func([]session) ([]session, error) { return l, nil })
+	if err != nil {
+		t.mu.Lock()
+		t.dirty = true
+		t.mu.Unlock()
+	}
+	return err
 }

@@ -8,10 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
-
-var sessionTestTime = time.Unix(1e9, 0)
 
 func TestLoadToken(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

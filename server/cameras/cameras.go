@@ -50,6 +50,10 @@ type Entry struct {
 	OnDemand bool `json:"on_demand"`
 	// Transport of a pulled RTSP source.
 	Transport string `json:"transport"`
+	// Microphone of a USB camera: auto, off or a device.
+	Microphone string `json:"microphone"`
+	// Fingerprint of a certificate that the system does not trust.
+	Fingerprint string `json:"fingerprint"`
 }
 
 // Origin is where an entry was written.

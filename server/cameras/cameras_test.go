@@ -26,7 +26,7 @@ func TestAddShowChangeRemove(t *testing.T) {
 	if resp.StatusCode != 201 || resp.Header.Get("Location") != "/api/cameras/lab" || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%s %v %s", resp.Status, resp.Header, text)
 	}
-	want := `{"id":"lab","name":"Lab","source":"rtsp://***@192.0.2.9/s1","fps":5,"width":0,"height":0,"quality":75,"enabled":true,"on_demand":false,"transport":"tcp","origin":"api"}`
+	want := `{"id":"lab","name":"Lab","source":"rtsp://***@192.0.2.9/s1","fps":5,"width":0,"height":0,"quality":75,"enabled":true,"on_demand":false,"transport":"tcp","microphone":"","fingerprint":"","origin":"api"}`
 	if text != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}

@@ -21,7 +21,7 @@ const maxProblems = 20
 
 // keys are those of an entry, as the configuration file has them.
 func keys() []string {
-	return []string{"id", "name", "source", "fps", "width", "height", "quality", "enabled", "on_demand", "transport"}
+	return []string{"id", "name", "source", "fps", "width", "height", "quality", "enabled", "on_demand", "transport", "microphone", "fingerprint"}
 }
 
 // shown are keys that are in an answer only. A client may send back what it
@@ -141,6 +141,10 @@ func (d *decoder) key(key string, raw json.RawMessage) {
 		set(d, key, raw, &e.OnDemand, def.OnDemand, "true or false")
 	case "transport":
 		d.text(key, raw, &e.Transport, def.Transport)
+	case "microphone":
+		d.text(key, raw, &e.Microphone, def.Microphone)
+	case "fingerprint":
+		d.text(key, raw, &e.Fingerprint, def.Fingerprint)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestKeysAreThoseOfAnEntry(t *testing.T) {
 }
 
 func TestEveryKeyIsRead(t *testing.T) {
-	want := Entry{ID: "a", Name: "A", Source: "test:", FPS: 1.5, Width: 2, Height: 3, Quality: 4, Enabled: true, OnDemand: true, Transport: "udp"}
+	want := Entry{ID: "a", Name: "A", Source: "test:", FPS: 1.5, Width: 2, Height: 3, Quality: 4, Enabled: true, OnDemand: true, Transport: "udp", Microphone: "off", Fingerprint: "ab"}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

@@ -37,6 +37,8 @@ type ListenerOptions struct {
 	Handler *Handler
 	// Gate decides who may see them; required.
 	Gate *auth.Gate
+	// Conns bounds the connections; default a bound of its own.
+	Conns *server.Conns
 	// Log gets failures; default none.
 	Log *slog.Logger
 	// Drain is how long a stop may take in all; default 5 s.
@@ -50,6 +52,7 @@ type ListenerOptions struct {
 type Listener struct {
 	h     *Handler
 	gate  *auth.Gate
+	conns *server.Conns
 	log   *slog.Logger
 	drain time.Duration
 }
@@ -62,7 +65,10 @@ func NewListener(o ListenerOptions) *Listener {
 	if o.Drain <= 0 {
 		o.Drain = server.DefaultDrain
 	}
-	return &Listener{h: o.Handler, gate: o.Gate, log: o.Log, drain: o.Drain}
+	if o.Conns == nil {
+		o.Conns = server.NewConns(0, 0, nil)
+	}
+	return &Listener{h: o.Handler, gate: o.Gate, conns: o.Conns, log: o.Log, drain: o.Drain}
 }
 
 // Run serves ln until ctx is done, and closes it. It returns when all its
@@ -92,6 +98,7 @@ func (l *Listener) Run(ctx context.Context, ln net.Listener) error {
 		// Broken requests and the like of strangers.
 		ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
 	}
+	ln = l.conns.Bind(hs, ln)
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(ln) }()
 	var err error
@@ -111,6 +118,7 @@ func (l *Listener) end(ctx context.Context, hs *http.Server, served <-chan error
 	defer cancel()
 	polite, done := context.WithTimeout(ctx, l.drain*9/10)
 	defer done()
+	l.conns.Forget(hs)
 	if err := hs.Shutdown(polite); err != nil {
 		_ = hs.Close() // the listener is closed already
 	}
@@ -142,10 +150,14 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &server.StatusError{Status: http.StatusUpgradeRequired, Err: socket.ErrNoWebSocket})
 		return
 	}
-	wished, leave, err := l.admit(r)
+	wished, who, leave, err := l.admit(r)
 	if err == nil {
 		defer leave()
 		defer wished.lease.Release()
+		// Who may not see it any more does not.
+		ctx, end := l.gate.Watch(r.Context(), who, auth.View, wished.camera.ID())
+		defer end()
+		r = r.WithContext(ctx)
 	}
 	conn, failed := accept(w, r)
 	if failed != nil {
@@ -159,42 +171,42 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit asks for the permission, and takes a place and a lease.
-func (l *Listener) admit(r *http.Request) (wish, func(), error) {
+func (l *Listener) admit(r *http.Request) (wish, auth.Identity, func(), error) {
 	if err := l.gate.CheckHost(r); err != nil {
-		return wish{}, nil, err
+		return wish{}, auth.Identity{}, nil, err
 	}
 	q := r.URL.Query()
-	id, err := l.camera(r, q)
+	id, who, err := l.camera(r, q)
 	if err != nil {
-		return wish{}, nil, err
+		return wish{}, who, nil, err
 	}
 	leave, err := l.h.enter()
 	if err != nil {
-		return wish{}, nil, err
+		return wish{}, who, nil, err
 	}
 	w, err := l.h.lease(id, q)
 	if err != nil {
 		leave()
-		return wish{}, nil, err
+		return wish{}, who, nil, err
 	}
-	return w, leave, nil
+	return w, who, leave, nil
 }
 
 // camera finds the camera that a request is about and that whoever makes it may
 // see.
-func (l *Listener) camera(r *http.Request, q url.Values) (string, error) {
+func (l *Listener) camera(r *http.Request, q url.Values) (string, auth.Identity, error) {
 	id := strings.TrimPrefix(r.URL.Path, "/")
 	if id == "" {
 		id = q.Get("cam")
 	}
 	who, err := l.gate.Authorize(auth.FromRequest(r), auth.View, id)
 	if err != nil || id != "" {
-		return id, err
+		return id, who, err
 	}
 	if id = l.h.first(func(id string) bool { return who.May(auth.View, id) }); id == "" {
-		return "", server.Errorf(http.StatusNotFound, "there is no camera yet: add one to the configuration")
+		return "", who, server.Errorf(http.StatusNotFound, "there is no camera yet: add one to the configuration")
 	}
-	return id, nil
+	return id, who, nil
 }
 
 // first returns the first camera that has a picture, or else the first one, of

@@ -133,7 +133,8 @@ func (h *Handler) enter() (leave func(), err error) {
 	case h.places <- struct{}{}:
 		return func() { <-h.places }, nil
 	default:
-		return nil, server.Errorf(http.StatusServiceUnavailable, "%d viewers are served over WebSocket already: try again later, or use WebRTC", cap(h.places))
+		return nil, server.OverLimit(server.LimitPictures, http.StatusServiceUnavailable,
+			fmt.Errorf("%d viewers are served over WebSocket already: try again later, or use WebRTC", cap(h.places)))
 	}
 }
 

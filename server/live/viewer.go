@@ -8,6 +8,7 @@ import (
 
 	"camwire/media"
 	"camwire/media/hub"
+	"camwire/media/stream"
 	"camwire/server/live/socket"
 
 	"github.com/coder/websocket"
@@ -31,6 +32,7 @@ func (h *Handler) watch(conn *socket.Conn, w wish, remote string) {
 		wrong:  func(silent time.Duration) string { return trouble(w, silent) },
 		out:    conn,
 		binary: w.query.binary,
+		stats:  w.lease.Reader(),
 	}
 	if !v.binary {
 		v.messages = h.shared.take(w.lease.Stream())
@@ -87,7 +89,8 @@ type viewer struct {
 	// long; empty: nothing.
 	wrong func(silent time.Duration) string
 
-	told string // the last complaint, until the next picture
+	stats stream.Reader
+	told  string // the last complaint, until the next picture
 }
 
 // run sends pictures until ctx is done, the client has gone or the camera has.
@@ -108,6 +111,7 @@ func (v *viewer) run(ctx context.Context) error {
 		if err := v.out.Send(typ, b, writeTimeout); err != nil {
 			return err
 		}
+		v.stats.Sent(f.Captured, v.cursor.Skipped())
 		v.told = ""
 		v.pace.sent(time.Now())
 	}

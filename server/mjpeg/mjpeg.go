@@ -159,7 +159,8 @@ func noPicture(s *stream.Stream, l *stream.Lease, waited time.Duration) error {
 func (h *Handler) take() error {
 	if h.viewers.Add(1) > h.max {
 		h.viewers.Add(-1)
-		return server.Errorf(http.StatusServiceUnavailable, "%d MJPEG viewers are served already: try again later, or use WebRTC", h.max)
+		return server.OverLimit(server.LimitMJPEG, http.StatusServiceUnavailable,
+			fmt.Errorf("%d MJPEG viewers are served already: try again later, or use WebRTC", h.max))
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ func (h *Handler) stream(c *gin.Context) {
 		cursor: lease.Hub().NewCursor(hub.CursorOptions{Newest: true}),
 		early:  forImage(c.Request),
 		pace:   pacer{interval: q.interval},
+		stats:  lease.Reader(),
 	}
 	// A program learns why there is no picture. An <img> would stay broken
 	// until somebody reloads the page: it waits for as long as it takes.
@@ -111,7 +112,8 @@ type viewer struct {
 	early bool
 	pace  pacer
 	// held is a frame that is there but not sent yet.
-	held *media.Frame
+	held  *media.Frame
+	stats stream.Reader
 
 	last     *media.Frame
 	lastSent time.Time
@@ -211,6 +213,9 @@ func (v *viewer) send(o out, f *media.Frame) error {
 		pieces = append(append(append(pieces, v.head), f.Units...), []byte(endOfPart))
 	}
 	err := o.send(pieces...)
+	if err == nil && f != v.last {
+		v.stats.Sent(f.Captured, v.cursor.Skipped())
+	}
 	v.last, v.lastSent = f, time.Now()
 	v.pace.sent(v.lastSent)
 	return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 )
 
 // handler answers gortsplib's calls. Those about a connection come from the
@@ -25,7 +26,7 @@ type handler struct{ s *Server }
 
 // connState is what a connection remembers between requests.
 type connState struct {
-	granted *grant
+	granted *grant // newest
 	offer   *offer // described, not set up yet
 }
 
@@ -61,6 +62,9 @@ func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 }
 
 func (h *handler) OnRequest(c *gortsplib.ServerConn, req *base.Request) {
+	if n, ok := c.NetConn().(*conn); ok {
+		n.whole()
+	}
 	if req.Method == base.Teardown || req.Method == base.Pause {
 		streaming(c, false)
 	}
@@ -131,6 +135,9 @@ func (h *handler) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response,
 	if !ok || p.offer.camera != camera {
 		return response(base.StatusMethodNotValidInThisState, ""), nil
 	}
+	if err := h.s.tie(ctx.Conn, ctx.Session, &p.tie); err != nil {
+		return response(base.StatusUnauthorized, ""), liberrors.ErrServerAuth{}
+	}
 	p.start()
 	streaming(ctx.Conn, true)
 	return response(base.StatusOK, ""), nil
@@ -161,6 +168,9 @@ func (h *handler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Respo
 	if !ok || p.camera != camera {
 		return response(base.StatusMethodNotValidInThisState, ""), nil
 	}
+	if err := h.s.tie(ctx.Conn, ctx.Session, &p.tie); err != nil {
+		return response(base.StatusUnauthorized, ""), liberrors.ErrServerAuth{}
+	}
 	if err := p.receiver.Attach(ctx.Session, p.publication); err != nil {
 		return h.s.refuse(base.Record, camera, ctx.Conn, err), nil
 	}
@@ -188,8 +198,10 @@ func (h *handler) OnGetParameter(*gortsplib.ServerHandlerOnGetParameterCtx) (*ba
 func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	switch u := ctx.Session.UserData().(type) {
 	case *player:
+		u.tie.loose()
 		u.close(ctx.Error)
 	case *publisher:
+		u.tie.loose()
 		u.close(ctx.Error)
 	}
 }
@@ -251,6 +263,9 @@ func (s *Server) makePlayer(camera string, ctx *gortsplib.ServerHandlerOnSetupCt
 
 // refuse answers an error: the kind of it to the client, all of it to the log.
 func (s *Server) refuse(verb base.Method, camera string, c *gortsplib.ServerConn, err error) *base.Response {
+	if errors.Is(err, errTooMany) {
+		s.opts.Refused("sessions")
+	}
 	s.refused(string(verb), camera, c.NetConn().RemoteAddr(), err)
 	return response(statusOf(err))
 }

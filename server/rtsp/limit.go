@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,12 @@ func (q *quota) take(a netip.Addr) error {
 	return nil
 }
 
+func (q *quota) count() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n
+}
+
 func (q *quota) give(a netip.Addr) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -76,6 +83,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		from := addrOf(c.RemoteAddr())
 		if err := l.s.conns.take(from); err != nil {
+			l.s.opts.Refused("connections")
 			l.s.refused("connect", "", c.RemoteAddr(), err)
 			_ = c.Close()
 			continue
@@ -83,7 +91,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetWriteBuffer(sendBuffer)
 		}
-		return &conn{Conn: c, idle: l.s.opts.IdleTimeout, release: func() { l.s.conns.give(from) }}, nil
+		return &conn{
+			Conn: c, idle: l.s.opts.IdleTimeout, request: l.s.opts.RequestTimeout,
+			slow: func() { l.s.opts.Refused("request_time") }, release: func() { l.s.conns.give(from) },
+		}, nil
 	}
 }
 
@@ -92,22 +103,45 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// conn closes a connection on which nothing happens. gortsplib waits for the
-// next request for ever; here that holds only while media flow.
+// conn closes a connection on which nothing happens, and one whose request does
+// not come to an end. gortsplib waits for either for ever; here that holds only
+// while media flow.
 type conn struct {
 	net.Conn
-	idle      time.Duration
-	streaming atomic.Bool
-	once      sync.Once
-	release   func()
+	idle, request time.Duration
+	slow          func()
+	streaming     atomic.Bool
+	// begun is when the first byte came of a request that is not whole yet, in
+	// unix nanoseconds; 0: there is none.
+	begun   atomic.Int64
+	once    sync.Once
+	release func()
 }
 
 func (c *conn) Read(b []byte) (int, error) {
-	if !c.streaming.Load() {
-		_ = c.SetReadDeadline(time.Now().Add(c.idle))
+	if c.streaming.Load() {
+		return c.Conn.Read(b)
 	}
-	return c.Conn.Read(b)
+	begun := c.begun.Load()
+	deadline := time.Now().Add(c.idle)
+	if begun != 0 {
+		// However often a byte comes: the whole request has this long.
+		deadline = time.Unix(0, begun).Add(c.request)
+	}
+	_ = c.SetReadDeadline(deadline)
+	n, err := c.Conn.Read(b)
+	if n > 0 && begun == 0 {
+		c.begun.Store(time.Now().UnixNano())
+	}
+	if begun != 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.slow()
+	}
+	return n, err
 }
+
+// whole notes that a request has come in. It is called while the request is
+// handled, when nobody reads.
+func (c *conn) whole() { c.begun.Store(0) }
 
 // stream tells whether media flow. It is called while a request is handled,
 // when nobody reads.

@@ -40,6 +40,7 @@ type player struct {
 	offer   *offer
 	udp     bool
 	release func()
+	tie     tie
 
 	cancel context.CancelFunc // nil while not playing
 	done   chan struct{}
@@ -123,6 +124,7 @@ func (p *player) run(ctx context.Context, senders []*sender) error {
 	}
 	cur := h.NewCursor(hub.CursorOptions{MaxLag: p.s.opts.MaxLag})
 	defer func() { p.missed += cur.Skipped() }()
+	stats := p.offer.lease.Reader()
 	for {
 		f, err := cur.Next(ctx)
 		if err != nil {
@@ -143,6 +145,9 @@ func (p *player) run(ctx context.Context, senders []*sender) error {
 			return err
 		}
 		p.sent++
+		if !replayed {
+			stats.Sent(f.Captured, cur.Skipped())
+		}
 		if cur.Behind() && !replayed {
 			p.offer.lease.RequestKey()
 		}

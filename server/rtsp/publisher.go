@@ -3,12 +3,18 @@ package rtsp
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	source "camwire/media/rtsp"
 	"camwire/media/stream"
 
 	"github.com/bluenviron/gortsplib/v4"
 )
+
+// yieldAfter is how long a publisher must have sent no picture before another
+// one takes its camera: the encoder that was restarted comes back before the
+// death of its first connection has been noticed.
+const yieldAfter = 10 * time.Second
 
 // publisher is a session that publishes a camera, from ANNOUNCE to its end.
 type publisher struct {
@@ -18,6 +24,7 @@ type publisher struct {
 	receiver    *source.Receiver
 	publication *stream.Publication
 	release     func()
+	tie         tie
 
 	cancel context.CancelFunc
 	done   chan struct{} // watch has returned
@@ -39,6 +46,7 @@ func (s *Server) newPublisher(camera string, ctx *gortsplib.ServerHandlerOnAnnou
 		Type:       "rtsp",
 		Location:   "published by " + from.String(),
 		RequestKey: receiver.RequestKey,
+		Yields:     func() bool { return receiver.Silence() > yieldAfter },
 		Ended:      func(error) { session.Close() },
 	})
 	if err != nil {

@@ -30,6 +30,10 @@ import (
 // 403, any other with 401.
 type Authorize func(ctx context.Context, remote net.Addr, user, pass, token, perm, camera string) error
 
+// Admit is Authorize for what lasts: life ends when the permission does, and end
+// is called when it is not needed any more.
+type Admit func(ctx context.Context, remote net.Addr, user, pass, token, perm, camera string) (life context.Context, end context.CancelFunc, err error)
+
 // ErrForbidden is for an Authorize that knows who asks and refuses.
 var ErrForbidden = errors.New("not allowed")
 
@@ -45,6 +49,9 @@ type Options struct {
 	Registry *stream.Registry
 	// Authorize; nil refuses everybody.
 	Authorize Authorize
+	// Admit ends sessions whose permission ends; nil: a session that has begun
+	// goes on.
+	Admit Admit
 	// MaxSessions bounds players and publishers together, default 200;
 	// MaxPerAddress those of one IP address, default 32. Connections are
 	// bounded by twice as many.
@@ -60,6 +67,12 @@ type Options struct {
 	// MaxLag is how far a player may fall behind before it jumps to the
 	// newest key frame; default 1 s.
 	MaxLag time.Duration
+	// RequestTimeout is how long one request may take to come in; default 10 s.
+	RequestTimeout time.Duration
+	// Refused is told of every connection ("connections"), session
+	// ("sessions") and slow request ("request_time") that was refused; may be
+	// nil. It must not block.
+	Refused func(limit string)
 	// Log; default none.
 	Log *slog.Logger
 }
@@ -121,6 +134,10 @@ func New(o Options) (*Server, error) {
 	def(&o.SilenceTimeout, 10*time.Second)
 	def(&o.IdleTimeout, time.Minute)
 	def(&o.MaxLag, time.Second)
+	def(&o.RequestTimeout, 10*time.Second)
+	if o.Refused == nil {
+		o.Refused = func(string) {}
+	}
 	if o.MaxSessions <= 0 {
 		o.MaxSessions = 200
 	}
@@ -140,6 +157,12 @@ func New(o Options) (*Server, error) {
 		ready:    make(chan struct{}),
 	}, nil
 }
+
+// Connections returns how many there are.
+func (s *Server) Connections() int { return s.conns.count() }
+
+// Sessions returns how many play or publish.
+func (s *Server) Sessions() int { return s.sessions.count() }
 
 // Addr waits until Run listens and returns the TCP address, or nil if it could
 // not listen.

@@ -65,9 +65,6 @@ func (s *Server) authorize(c *gortsplib.ServerConn, req *base.Request, path, que
 		g.user, g.pass = a.Username, a.BasicPass
 	}
 	st := stateOf(c)
-	if st.granted != nil && *st.granted == g {
-		return camera, nil, nil // the same question on the same connection
-	}
 	err = s.opts.Authorize(s.ctx, c.NetConn().RemoteAddr(), g.user, g.pass, g.token, perm, camera)
 	switch {
 	case err == nil:

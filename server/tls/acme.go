@@ -145,3 +145,39 @@ func (a *ACME) Run(ctx context.Context) error {
 	a.client.CloseIdleConnections()
 	return nil
 }
+
+// Both is the Provider of a machine that is known in public under some names
+// and in its own network under others: the names of the ACME server's get its
+// certificates, all others and bare addresses those of Camwire's own authority.
+type Both struct {
+	ACME *ACME
+	Own  *Manager
+}
+
+var _ Provider = Both{}
+
+// GetCertificate answers with the certificate that fits the name. Where the
+// ACME server has none yet, the own one encrypts at least.
+func (b Both) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	name, err := cleanName(hello.ServerName)
+	if err != nil || !slices.Contains(b.ACME.domains, name) {
+		return b.Own.GetCertificate(hello)
+	}
+	c, err := b.ACME.GetCertificate(hello)
+	if err == nil || slices.Contains(hello.SupportedProtos, acme.ALPNProto) {
+		return c, err
+	}
+	return b.Own.GetCertificate(hello)
+}
+
+// TLSConfig returns a new server configuration; see Provider.
+func (b Both) TLSConfig() *tls.Config { return serverConfig(b.GetCertificate, acme.ALPNProto) }
+
+// Run keeps both up to date until ctx is done.
+func (b Both) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = b.ACME.Run(ctx) }) // always nil
+	err := b.Own.Run(ctx)
+	wg.Wait()
+	return err
+}

@@ -18,7 +18,13 @@ import (
 type sender struct {
 	// end ends the connection. It does not block.
 	end func(why string)
+	// takeover takes the camera from whoever has it, with the first picture and
+	// once: two that do it must not chase each other. Under the slot's lock.
+	takeover bool
 }
+
+// mayTake reports whether the sender's next picture takes the camera.
+func (s *sender) mayTake() bool { return s != nil && s.takeover }
 
 // Reasons for which a sender's connection ends.
 const (
@@ -30,6 +36,7 @@ const (
 var errTooFast = &server.StatusError{
 	Status: http.StatusTooManyRequests,
 	Err:    fmt.Errorf("more than %d pictures a second", maxRate),
+	Limit:  server.LimitFrameRate,
 }
 
 // desk knows who sends pictures for which camera, and keeps the publications.
@@ -105,7 +112,7 @@ func (d *desk) put(id string, from *sender, location string, p picture, now time
 	s := d.slot(id, true)
 	defer s.done()
 	if s.pub != nil && s.from != from {
-		if !s.hold.yields(now, from != nil) {
+		if !s.hold.yields(now, from != nil) && !from.mayTake() {
 			return taken(id)
 		}
 		s.close(whyReplaced)
@@ -134,8 +141,9 @@ func taken(id string) error {
 }
 
 // check returns the error that a new connection's first picture would meet, as
-// far as that can be known without taking anything.
-func (d *desk) check(id string, now time.Time) error {
+// far as that can be known without taking anything. With takeover it does not
+// matter who has the camera.
+func (d *desk) check(id string, now time.Time, takeover bool) error {
 	cam, err := d.reg.Get(id)
 	if errors.Is(err, stream.ErrUnknown) {
 		return nil // it appears with the first picture
@@ -149,6 +157,9 @@ func (d *desk) check(id string, now time.Time) error {
 	case o.Source != nil:
 		return fmt.Errorf("camera %q: %w", id, stream.ErrNotPushable)
 	}
+	if takeover {
+		return nil
+	}
 	if s := d.slot(id, false); s != nil {
 		defer s.done()
 		if s.pub != nil {
@@ -158,7 +169,7 @@ func (d *desk) check(id string, now time.Time) error {
 			return taken(id)
 		}
 	}
-	if cam.Info().State == stream.Live {
+	if !cam.Free() {
 		return taken(id)
 	}
 	return nil
@@ -181,22 +192,34 @@ func (d *desk) leave(id string, from *sender) {
 func (s *slot) open(from *sender, location string, now time.Time) error {
 	over := &atomic.Bool{}
 	var timer *time.Timer
-	o := stream.PublishOptions{Type: typeWS, Location: location}
+	o := stream.PublishOptions{Type: typeWS, Location: location, Takeover: from.mayTake()}
 	if from == nil {
 		o.Type = typePost
 		timer = time.AfterFunc(silence, func() { s.desk.expire(s.id) })
 	}
-	o.Ended = func(error) {
+	o.Yields = func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.hold.yields(time.Now(), true) // WHIP and RTSP are connections
+	}
+	o.Ended = func(err error) {
 		// Called while the camera is being closed: the slot may be locked by
 		// somebody who waits for just that.
 		over.Store(true)
 		if from != nil {
-			from.end(whyRemoved)
+			why := whyRemoved
+			if errors.Is(err, stream.ErrTakenOver) {
+				why = whyReplaced
+			}
+			from.end(why)
 		} else {
 			timer.Reset(0)
 		}
 	}
 	pub, err := s.desk.reg.Publish(s.id, o)
+	if from != nil && err == nil {
+		from.takeover = false
+	}
 	if err != nil {
 		if timer != nil {
 			timer.Stop()

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"camwire/media/codec"
 	"camwire/media/mjpeg/jpegstream"
+	"camwire/server"
 )
 
 // Bounds of a picture's size in pixels, so that nobody can make the server
@@ -36,7 +38,7 @@ func parse(b []byte) (picture, error) {
 		return picture{}, err
 	}
 	if w > maxSide || h > maxSide || w*h > maxPixels {
-		return picture{}, fmt.Errorf("the picture has %dx%d pixels: at most %d a side and %d in all are taken", w, h, maxSide, maxPixels)
+		return picture{}, server.OverLimit(server.LimitPixels, http.StatusBadRequest, fmt.Errorf("the picture has %dx%d pixels: at most %d a side and %d in all are taken", w, h, maxSide, maxPixels))
 	}
 	if !codec.JPEGComplete(b) {
 		n, ok := jpegstream.End(b)

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -155,7 +156,7 @@ func (f *form) broken(err error) error {
 	case errors.Is(err, errTooLarge), errors.As(err, &large):
 		return tooLarge(f.max)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return server.Errorf(http.StatusRequestTimeout, "the form took too long to come")
+		return server.OverLimit(server.LimitBodyTime, http.StatusRequestTimeout, errors.New("the form took too long to come"))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return server.Errorf(http.StatusBadRequest, "the form ends too early")
 	}
@@ -163,7 +164,8 @@ func (f *form) broken(err error) error {
 }
 
 func tooLarge(limit int) error {
-	return server.Errorf(http.StatusRequestEntityTooLarge, "the picture is larger than %d bytes: make it smaller, or lower its quality", limit)
+	return server.OverLimit(server.LimitFrame, http.StatusRequestEntityTooLarge,
+		fmt.Errorf("the picture is larger than %d bytes: make it smaller, or lower its quality", limit))
 }
 
 // fail answers with an error, with the device_id that the form has told; what

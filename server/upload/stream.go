@@ -33,7 +33,8 @@ const (
 // stream takes pictures over a WebSocket.
 func (h *Handler) stream(c *gin.Context) {
 	id := server.Camera(c)
-	if err := h.desk.check(id, time.Now()); err != nil {
+	takeover := c.Query("takeover") == "1" // as in WHIP
+	if err := h.desk.check(id, time.Now(), takeover); err != nil {
 		server.Fail(c, err)
 		return
 	}
@@ -54,7 +55,7 @@ func (h *Handler) stream(c *gin.Context) {
 	x := &session{
 		h: h, id: id, conn: conn, complaints: make(chan string, maxWaiting),
 		remote: c.Request.RemoteAddr, location: "sent by " + auth.Remote(c.Request).String(),
-		from: &sender{end: func(why string) { conn.End(websocket.StatusNormalClosure, why) }},
+		from: &sender{takeover: takeover, end: func(why string) { conn.End(websocket.StatusNormalClosure, why) }},
 	}
 	x.serve()
 }

@@ -217,6 +217,59 @@ func TestConnectionTakesOverFromForms(t *testing.T) {
 	}
 }
 
+// TestOthersTakeOver: who streams by another protocol takes a camera over from
+// forms at once, and from a connection that has fallen silent.
+func TestOthersTakeOver(t *testing.T) {
+	l := newLab(t, Options{})
+	l.post(nil, id("phone"), pic(shot(1, 0)))
+	p, err := l.reg.Publish("phone", stream.PublishOptions{Type: "webrtc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, m := l.post(nil, id("phone"), pic(shot(2, 0))); status != 409 {
+		t.Errorf("%d %v", status, m)
+	}
+	p.Close()
+	c := l.dial("phone")
+	l.send(c, binaryMessage, shot(3, 0))
+	l.until(func() bool { return l.camera("phone").Info().Type == "mobile_ws" })
+	if _, err := l.reg.Publish("phone", stream.PublishOptions{}); !errors.Is(err, stream.ErrPublished) {
+		t.Error(err)
+	}
+	l.h.desk.slots["phone"].ago(patience)
+	if _, err := l.reg.Publish("phone", stream.PublishOptions{}); err != nil {
+		t.Error(err)
+	}
+	if code, why := l.closed(c); code != websocket.StatusNormalClosure || why != whyReplaced {
+		t.Errorf("%v %q", code, why)
+	}
+}
+
+// TestTakeover: a connection that is told to takes the camera, once.
+func TestTakeover(t *testing.T) {
+	l := newLab(t, Options{})
+	first := l.dial("phone")
+	l.send(first, binaryMessage, shot(1, 0))
+	l.until(func() bool { s, err := l.reg.Get("phone"); return err == nil && s.Info().Frames == 1 })
+	second := l.dial("phone?takeover=1")
+	l.send(second, binaryMessage, shot(2, 0))
+	if code, why := l.closed(first); code != websocket.StatusNormalClosure || why != whyReplaced {
+		t.Errorf("%v %q", code, why)
+	}
+	l.until(func() bool { return l.camera("phone").Info().Frames == 2 })
+	whip, err := l.reg.Publish("phone", stream.PublishOptions{Takeover: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, why := l.closed(second); code != websocket.StatusNormalClosure || why != whyReplaced {
+		t.Errorf("%v %q", code, why)
+	}
+	third := l.dial("phone?takeover=1")
+	l.send(third, binaryMessage, shot(3, 0))
+	l.until(func() bool { return l.camera("phone").Info().Type == "mobile_ws" })
+	whip.Close()
+}
+
 func TestRemovedCameraEndsTheConnection(t *testing.T) {
 	l := newLab(t, Options{})
 	c := l.dial("phone")

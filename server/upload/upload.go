@@ -101,7 +101,8 @@ func enter(places chan struct{}, what string) (leave func(), err error) {
 	case places <- struct{}{}:
 		return func() { <-places }, nil
 	default:
-		return nil, server.Errorf(http.StatusServiceUnavailable, "%d %s at a time are all that this server takes: try again later", cap(places), what)
+		return nil, server.OverLimit(server.LimitUploads, http.StatusServiceUnavailable,
+			fmt.Errorf("%d %s at a time are all that this server takes: try again later", cap(places), what))
 	}
 }
 

@@ -22,9 +22,16 @@ import (
 const index = "index.html"
 
 // csp allows nothing but our own origin, and no script in the page itself.
-const csp = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; " +
-	"connect-src 'self' ws: wss:; frame-ancestors 'self'; " +
-	"object-src 'none'; base-uri 'self'; form-action 'self'"
+const (
+	csp     = cspRest + "; connect-src 'self' ws: wss:"
+	cspRest = "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; " +
+		"frame-ancestors 'self'; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
+// cspPlain is for a page that came without encryption: the phone page tries
+// whether the browser trusts the secure one, which is of another origin. There
+// is nothing on such a page that somebody in between could not have put there.
+const cspPlain = cspRest + "; connect-src 'self' ws: wss: https:"
 
 // permissions are what the phone page needs from the browser; a page framed in
 // ours gets none of it.
@@ -191,7 +198,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, name string, f *
 		hd.Set("Cache-Control", "no-cache")
 	}
 	if strings.HasPrefix(f.contentType, "text/html") || strings.HasPrefix(f.contentType, "image/svg") {
-		hd.Set("Content-Security-Policy", csp)
+		if r.TLS == nil {
+			hd.Set("Content-Security-Policy", cspPlain)
+		} else {
+			hd.Set("Content-Security-Policy", csp)
+		}
 		hd.Set("Permissions-Policy", permissions)
 	}
 	if best.encoding != "" {

@@ -103,6 +103,21 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// A page without encryption looks whether the secure one is trusted.
+func TestPolicyByEncryption(t *testing.T) {
+	h := pages(t)
+	for target, want := range map[string]string{
+		"http://cam/":  "connect-src 'self' ws: wss: https:",
+		"https://cam/": "connect-src 'self' ws: wss:",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		if policy := w.Header().Get("Content-Security-Policy"); !strings.HasSuffix(policy, want) {
+			t.Errorf("%s: CSP %q", target, policy)
+		}
+	}
+}
+
 func TestEncodings(t *testing.T) {
 	h := pages(t)
 	for _, tt := range []struct{ path, accept, encoding, body string }{

@@ -12,22 +12,31 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"camwire/cmd/camwire/systemd"
 	"camwire/config"
 	"camwire/frontend"
+	"camwire/media"
+	"camwire/media/audio"
 	"camwire/media/guard"
 	"camwire/media/stream"
 	"camwire/media/transcode"
 	"camwire/media/worker"
 	"camwire/server"
+	"camwire/server/account"
 	"camwire/server/api"
 	"camwire/server/auth"
 	"camwire/server/cameras"
+	"camwire/server/connect"
 	"camwire/server/live"
 	"camwire/server/mjpeg"
+	"camwire/server/mse"
+	"camwire/server/openapi"
 	"camwire/server/rtsp"
 	"camwire/server/store"
 	tlscert "camwire/server/tls"
@@ -35,6 +44,7 @@ import (
 	"camwire/server/web"
 	"camwire/signaling/peer"
 	"camwire/signaling/whep"
+	"camwire/signaling/whip"
 	"camwire/signaling/ws"
 )
 
@@ -76,6 +86,13 @@ type app struct {
 	live   *live.Listener
 	token  string
 
+	conns      *server.Conns
+	refusals   *server.Refusals
+	rtspServer atomic.Pointer[rtsp.Server]
+	started    atomic.Bool
+	connect    *connect.Handler
+	certs      atomic.Pointer[tlscert.Manager] // nil: HTTPS is off
+
 	http, https, rtsp, websocket *unit
 }
 
@@ -91,8 +108,16 @@ func Run(ctx context.Context, o Options) error {
 	for _, p := range problems {
 		log.Error("camera left out", "problem", p.String())
 	}
-	a := &app{opts: o, log: log, level: level, conf: conf, worker: worker.Options{Log: log}}
-	return a.run(ctx)
+	return newApp(o, conf, log, level).run(ctx)
+}
+
+func newApp(o Options, conf config.Config, log *slog.Logger, level *slog.LevelVar) *app {
+	a := &app{
+		opts: o, log: log, level: level, conf: conf,
+		worker: worker.Options{Log: log, Running: new(atomic.Int64)}, refusals: server.NewRefusals(),
+	}
+	a.conns = server.NewConns(0, 0, a.refusals)
+	return a
 }
 
 func (a *app) run(ctx context.Context) error {
@@ -101,15 +126,26 @@ func (a *app) run(ctx context.Context) error {
 		return err
 	}
 	a.token = token
-	a.gate, err = auth.New(auth.Options{Token: token, Policy: policy(a.conf), Log: a.log})
+	a.gate, err = auth.New(auth.Options{Token: token, Dir: a.conf.DataDir, Policy: policy(a.conf), Log: a.log})
 	if err != nil {
 		return err
 	}
 	tc := transcode.New(transcode.Options{Log: a.log, Worker: a.worker})
-	a.reg = stream.New(stream.Config{Log: a.log, Derive: tc.Derive})
+	sound := audio.New(audio.Options{Log: a.log, Worker: a.worker})
+	a.reg = stream.New(stream.Config{Log: a.log, Derive: func(s *stream.Stream, name string) (media.Source, error) {
+		if name == audio.Name {
+			return sound.Derive(s)
+		}
+		return tc.Derive(s, name)
+	}})
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := a.open(ctx); err != nil {
+	gated := make(chan struct{})
+	go func() {
+		defer close(gated)
+		_ = a.gate.Run(ctx) // until ctx ends, for no other reason
+	}()
+	defer func() { cancel(); <-gated }()
+	if err := a.open(ctx, tc); err != nil {
 		cancel()
 		return errors.Join(err, a.stop())
 	}
@@ -117,6 +153,17 @@ func (a *app) run(ctx context.Context) error {
 	if a.opts.Ready != nil {
 		a.opts.Ready(a.addresses())
 	}
+	manager, err := systemd.New(os.Getenv, a.log)
+	if err != nil {
+		a.log.Warn("the service manager is not told anything", "error", err)
+	}
+	manager.Ready(fmt.Sprintf("%d cameras", len(a.reg.List())))
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		manager.Watch(ctx, a.alive)
+	}()
+	defer func() { cancel(); <-watched }()
 	a.opts.Watcher.Log = a.log
 	a.opts.Watcher.Notify = a.reload
 	err = a.opts.Watcher.Run(ctx)
@@ -124,18 +171,20 @@ func (a *app) run(ctx context.Context) error {
 		err = nil
 	}
 	a.log.Info("stopping")
+	manager.Stopping()
 	cancel()
 	return errors.Join(err, a.stop())
 }
 
 // open makes everything that runs until ctx ends. What it has made when it
 // fails, stop ends.
-func (a *app) open(ctx context.Context) error {
+func (a *app) open(ctx context.Context, tc *transcode.Transcoder) error {
 	var err error
 	if a.conf.WebRTC.Address != "" {
 		a.media, err = peer.New(peer.Options{
 			Address: a.conf.WebRTC.Address, ExtraAddresses: a.conf.WebRTC.ExtraAddresses,
 			ICEServers: iceServers(a.conf.WebRTC.ICEServers), Log: a.log,
+			RefusedTCP: func() { a.refusals.Count(server.LimitICETCP) },
 		})
 		if err != nil {
 			return err
@@ -145,38 +194,50 @@ func (a *app) open(ctx context.Context) error {
 	if err := a.openCameras(); err != nil {
 		return err
 	}
-	if err := a.buildServer(ctx); err != nil {
+	if err := a.buildServer(ctx, tc); err != nil {
 		return err
 	}
 	if err := a.listen(ctx); err != nil {
 		return err
 	}
 	a.setCameras(a.conf)
+	a.started.Store(true)
 	return nil
 }
 
 // buildServer makes the HTTP end with all its routes.
-func (a *app) buildServer(ctx context.Context) error {
+func (a *app) buildServer(ctx context.Context, tc *transcode.Transcoder) error {
 	pages, err := web.New(web.Options{Files: frontend.Files(), FollowLink: a.gate.FollowLink})
 	if err != nil {
 		return err
 	}
-	o := server.Options{Gate: a.gate, Log: a.log, Rewrite: mjpeg.Rewrite, App: pages, Drain: stopTimeout / 2}
+	o := server.Options{
+		Gate: a.gate, Log: a.log, Rewrite: mjpeg.Rewrite, App: pages, Drain: stopTimeout / 2,
+		Conns: a.conns, Refusals: a.refusals,
+	}
 	if a.media != nil {
-		o.WHEP = whep.New(whep.Options{Registry: a.reg, Peer: a.media, Log: a.log})
+		o.WHEP = whep.New(whep.Options{Registry: a.reg, Peer: a.media, Lifetime: auth.Lifetime, Log: a.log})
+		o.WHIP = whip.New(whip.Options{Registry: a.reg, Peer: a.media, Lifetime: auth.Lifetime, Log: a.log})
 		o.Signal = ws.New(ws.Options{Registry: a.reg, Peer: a.media, Log: a.log, Context: ctx})
 	}
 	if a.server, err = server.New(o); err != nil {
 		return err
 	}
+	a.connect = a.phones()
 	pictures := live.New(live.Options{Registry: a.reg, Name: transcode.JPEGName, Log: a.log})
-	a.live = live.NewListener(live.ListenerOptions{Handler: pictures, Gate: a.gate, Log: a.log})
+	a.live = live.NewListener(live.ListenerOptions{Handler: pictures, Gate: a.gate, Conns: a.conns, Log: a.log})
 	return errors.Join(
-		a.server.Register(api.Routes(api.Options{Registry: a.reg, Gate: a.gate, Remove: a.cams.Drop})),
+		a.server.Register(api.Routes(api.Options{Registry: a.reg, Remove: a.cams.Drop})),
+		a.server.Register(a.connect.Routes()),
+		a.server.Register(account.Routes(account.Options{Gate: a.gate, Log: a.log})),
 		a.server.Register(mjpeg.New(mjpeg.Options{Registry: a.reg, Name: transcode.JPEGName, Log: a.log}).Routes()),
 		a.server.Register(upload.New(upload.Options{Registry: a.reg, Log: a.log, Context: ctx}).Routes()),
 		a.server.Register(pictures.Routes()),
+		a.server.Register(mse.New(mse.Options{Registry: a.reg, Log: a.log}).Routes()),
 		a.server.Register(a.cams.Routes()),
+		a.server.Register(a.readiness().Routes()),
+		a.server.Register(a.metrics(tc).Routes()),
+		a.server.Register(openapi.New().Routes()),
 	)
 }
 
@@ -240,9 +301,7 @@ func (a *app) startHTTPS(ctx context.Context) (service, error) {
 	if c.Address == "" {
 		return service{}, nil
 	}
-	m, err := tlscert.New(tlscert.Options{
-		Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, ExtraNames: a.conf.HTTP.Hosts, Log: a.log,
-	})
+	m, err := a.certificates(c)
 	if err != nil {
 		return service{}, fmt.Errorf("https: %w", err)
 	}
@@ -266,16 +325,51 @@ func (a *app) startHTTPS(ctx context.Context) (service, error) {
 	return service{run: run, addr: ln.Addr}, nil
 }
 
+// certificates are those of the operator's files, of an ACME server for public
+// names, and of Camwire's own authority for everything else.
+func (a *app) certificates(c config.HTTPS) (tlscert.Provider, error) {
+	own, err := tlscert.New(tlscert.Options{
+		Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, ExtraNames: a.conf.HTTP.Hosts, Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.certs.Store(own)
+	if len(c.ACME.Domains) == 0 {
+		return own, nil
+	}
+	acme, err := tlscert.NewACME(tlscert.ACMEOptions{
+		Domains: c.ACME.Domains, Email: c.ACME.Email, DirectoryURL: c.ACME.Directory,
+		CacheDir: filepath.Join(a.conf.DataDir, "acme"), Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tlscert.Both{ACME: acme, Own: own}, nil
+}
+
 func (a *app) startRTSP(ctx context.Context) (service, error) {
 	addr := a.conf.RTSP.Address
 	if addr == "" {
 		return service{}, nil
 	}
-	s, err := rtsp.New(rtsp.Options{Address: addr, UDP: true, Registry: a.reg, Authorize: a.gate.Check, Log: a.log})
+	s, err := rtsp.New(rtsp.Options{Address: addr, UDP: true, Registry: a.reg, Authorize: a.checkRTSP, Admit: a.gate.Admit, Log: a.log,
+		Refused: func(limit string) { a.refusals.Count("rtsp_" + limit) },
+	})
 	if err != nil {
 		return service{}, fmt.Errorf("rtsp.address %q: %w", addr, err)
 	}
+	a.rtspServer.Store(s)
 	return service{run: func() error { return s.Run(ctx) }, addr: s.Addr}, nil
+}
+
+// checkRTSP is the gate in the words of the RTSP server.
+func (a *app) checkRTSP(ctx context.Context, remote net.Addr, user, pass, token, perm, camera string) error {
+	err := a.gate.Check(ctx, remote, user, pass, token, perm, camera)
+	if errors.Is(err, auth.ErrForbidden) {
+		return fmt.Errorf("%w (%w)", rtsp.ErrForbidden, err)
+	}
+	return err
 }
 
 func (a *app) startWebSocket(ctx context.Context) (service, error) {
@@ -338,8 +432,9 @@ type unit struct {
 	want  func() string // the address of the configuration
 	log   *slog.Logger
 
-	mu     sync.Mutex // guards addr
+	mu     sync.Mutex // guards addr and failed
 	addr   string
+	failed error // why it ended although nobody stopped it
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -360,6 +455,31 @@ func (u *unit) setAddress(s string) {
 	u.addr = s
 }
 
+func (u *unit) setFailed(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.failed = err
+}
+
+// trouble says why a listener that should be there is not.
+func (u *unit) trouble() error {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failed
+}
+
+// ended notes the end of a service; ctx is its own.
+func (u *unit) ended(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	u.setFailed(fmt.Errorf("the listener on %s has ended", u.want()))
+	u.log.Error("a listener has ended", "error", err)
+}
+
 // restart replaces what runs by what the configuration now says. The new one is
 // opened before the old one is closed, so that a mistake costs nobody the page
 // on which it could be seen; only where both want the same port the old one
@@ -377,11 +497,17 @@ func (u *unit) restart() error {
 		return err
 	}
 	if s.run == nil { // switched off
+		u.setFailed(nil)
 		cancel()
 		return u.stop()
 	}
+	u.setFailed(nil)
 	done := make(chan error, 1)
-	go func() { done <- s.run() }()
+	go func() {
+		err := s.run()
+		u.ended(ctx, err)
+		done <- err
+	}()
 	addr := s.addr()
 	if addr == nil {
 		cancel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 
 	"camwire/config"
 	"camwire/media"
@@ -19,6 +20,7 @@ import (
 	"camwire/server/auth"
 	"camwire/server/cameras"
 	"camwire/server/store"
+	"camwire/signaling/cascade"
 	"camwire/signaling/peer"
 )
 
@@ -139,9 +141,9 @@ func (a *app) source(c config.Camera, s config.Source, from cameras.Origin) (med
 		}
 		return testsrc.New(o)
 	case config.KindRTSP:
-		return rtsp.New(rtsp.Options{URL: s.Target, Transport: c.Transport, Dial: dial, Log: log})
+		return rtsp.New(rtsp.Options{URL: s.Target, Transport: c.Transport, Fingerprint: c.Fingerprint, Dial: dial, Log: log})
 	case config.KindHTTP:
-		return mjpeg.New(mjpeg.Options{URL: s.Target, FPS: c.FPS, Dial: dial, Log: log})
+		return mjpeg.New(mjpeg.Options{URL: s.Target, FPS: c.FPS, Fingerprint: c.Fingerprint, Dial: dial, Log: log})
 	case config.KindImages:
 		return images.New(images.Options{Pattern: s.Target, FPS: c.FPS, Log: log})
 	case config.KindWatch:
@@ -152,7 +154,9 @@ func (a *app) source(c config.Camera, s config.Source, from cameras.Origin) (med
 		}
 		return command.New(command.Options{Argv: s.Argv, Log: log})
 	case config.KindUSB:
-		return device.New(device.Options{Source: s.Target, Width: c.Width, Height: c.Height, FPS: c.FPS, Log: log})
+		return device.New(device.Options{Source: s.Target, Width: c.Width, Height: c.Height, FPS: c.FPS, Microphone: c.Microphone, Log: log})
+	case config.KindWHEP:
+		return cascade.New(cascade.Options{URL: s.Target, Fingerprint: c.Fingerprint, Server: a.media, Dial: dial, Log: log})
 	default:
 		return nil, fmt.Errorf("this version of Camwire cannot read sources of the kind %q", s.Kind)
 	}
@@ -201,7 +205,9 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 				err = a.http.restart()
 			}
 		case "https":
-			err = a.https.restart()
+			if err = a.gate.SetPolicy(policy(next)); err == nil {
+				err = a.https.restart()
+			}
 		case "websocket":
 			err = a.websocket.restart()
 		case "rtsp":
@@ -235,7 +241,7 @@ func keepBroken(next, before []config.Camera, problems []config.Problem) []confi
 }
 
 func policy(c config.Config) auth.Policy {
-	p := auth.Policy{Hosts: c.HTTP.Hosts, Origins: c.HTTP.Origins}
+	p := auth.Policy{Hosts: slices.Concat(c.HTTP.Hosts, c.HTTPS.ACME.Domains), Origins: c.HTTP.Origins, JWT: auth.JWT(c.Auth.JWT)}
 	for _, s := range c.Auth.Anonymous {
 		p.Anonymous = append(p.Anonymous, auth.Permission(s))
 	}

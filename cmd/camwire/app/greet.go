@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -55,6 +56,9 @@ func (a *app) greet(first bool) {
 	if _, port, err := net.SplitHostPort(a.https.address()); err == nil {
 		fmt.Fprintf(w, "\n  HTTPS is on port %s; browsers trust it once they know %s.\n", port, filepath.Join(a.conf.DataDir, "tls", "ca.crt"))
 	}
+	if person(w) {
+		a.greetPhone(w)
+	}
 	var ids []string
 	for _, s := range a.reg.List() {
 		ids = append(ids, s.ID())
@@ -68,6 +72,12 @@ func (a *app) greet(first bool) {
 	}
 	fmt.Fprint(w, "\n  Stop with Ctrl+C.\n\n")
 	a.warnUnused()
+}
+
+// person reports whether somebody reads along, and not a log.
+func person(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 // warnUnused says which settings of the file this version does not act on.
