@@ -3,17 +3,23 @@
 //   {"kind":"delay","page":URL,"whep":URL,"seconds":20}
 //   {"kind":"join","page":URL,"whep":URL,"times":10}
 //   {"kind":"mjpeg","page":URL,"url":URL,"seconds":10}
+//   {"kind":"publish","page":URL,"whip":URL,"whep":URL,"seconds":20,"times":5}
+//   {"kind":"call","page":URL,"seconds":20,"times":5}
 import { chromium } from '../../../frontend/node_modules/playwright-core/index.mjs'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
 const clock = readFileSync(new URL('../../../media/testsrc/clock/clock.mjs', import.meta.url), 'utf8')
   .replace('export function readClock', 'window.readClock = function readClock')
+  .replace('export function drawClock', 'window.drawClock = function drawClock')
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required'],
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
+    // Two pages that call each other directly need their addresses, on a
+    // machine without a network those of the loopback too.
+    '--disable-features=WebRtcHideLocalIpsWithMdns', '--allow-loopback-in-peer-connection'],
 })
 
 // Runs in the page.
@@ -30,6 +36,54 @@ const tools = () => {
     if (!res.ok) throw new Error(await res.text())
     await pc.setRemoteDescription({ type: 'answer', sdp: await res.text() })
     return { pc, video }
+  }
+  // A camera of 720p30 with the clock in it, drawn as it is taken.
+  window.camera = () => {
+    const c = Object.assign(document.createElement('canvas'), { width: 1280, height: 720 })
+    const g = c.getContext('2d')
+    const track = c.captureStream(0).getVideoTracks()[0]
+    let n = 0
+    const draw = () => {
+      g.fillStyle = '#456'
+      g.fillRect(0, 0, 1280, 720)
+      g.fillStyle = '#fc3'
+      g.fillRect((n++ * 7) % 1280, 400, 160, 160)
+      drawClock(g, 1280, performance.timeOrigin + performance.now())
+      track.requestFrame()
+    }
+    window.drawing = setInterval(draw, 1000 / 30)
+    return track
+  }
+  window.sender = () => {
+    window.pc = new RTCPeerConnection()
+    const t = pc.addTransceiver(camera(), { direction: 'sendonly', sendEncodings: [{ maxBitrate: 2500000 }] })
+    // H264 of both sides, as a phone sends it.
+    const list = RTCRtpReceiver.getCapabilities('video').codecs
+    t.setCodecPreferences([...list.filter((c) => c.mimeType === 'video/H264'), ...list.filter((c) => c.mimeType !== 'video/H264')])
+    return pc
+  }
+  window.gathered = (pc) => new Promise((done) => {
+    if (pc.iceGatheringState === 'complete') done()
+    pc.addEventListener('icegatheringstatechange', () => { if (pc.iceGatheringState === 'complete') done() })
+  })
+  window.hangUp = () => { clearInterval(window.drawing); window.pc?.close() }
+  // Ages of the pictures of a video, from the moment that it is live.
+  window.ages = async (video, seconds) => {
+    const out = []
+    const from = performance.now()
+    await new Promise((done) => {
+      const each = (now, meta) => {
+        const at = performance.timeOrigin + meta.presentationTime
+        if (now - from > 5000) { // the sender has found its rate
+          const a = age(video, video.videoWidth, at)
+          if (a !== null) out.push(a)
+        }
+        if (now - from > 5000 + seconds * 1000) done()
+        else video.requestVideoFrameCallback(each)
+      }
+      video.requestVideoFrameCallback(each)
+    })
+    return out
   }
   const canvas = document.createElement('canvas')
   const ctx = canvas.getContext('2d', { willReadFrequently: true })
@@ -89,6 +143,68 @@ const jobs = {
     }
     return out
   },
+  // Two pages with the server between them.
+  async publish(page, { whip, whep, seconds, times }) {
+    return twoPages(page, async (a, b) => {
+      const joins = []
+      let seen = []
+      for (let i = 0; i < times; i++) {
+        await a.evaluate(async (url) => {
+          const pc = sender()
+          await pc.setLocalDescription()
+          await gathered(pc)
+          const res = await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body: pc.localDescription.sdp })
+          if (!res.ok) throw new Error(await res.text())
+          window.session = res.headers.get('Location')
+          await pc.setRemoteDescription({ type: 'answer', sdp: await res.text() })
+        }, whip + '?takeover=1')
+        await b.waitForTimeout(1500 + Math.random() * 1000)
+        joins.push(await b.evaluate(async (url) => {
+          const t0 = performance.now()
+          const { pc, video } = await watch(url)
+          window.viewer = { pc, video }
+          return new Promise((done) => video.requestVideoFrameCallback((now) => done(now - t0)))
+        }, whep))
+        if (i === times - 1) seen = await b.evaluate((s) => ages(viewer.video, s), seconds)
+        await b.evaluate(() => viewer.pc.close())
+        await a.evaluate(async () => { hangUp(); await fetch(session, { method: 'DELETE' }) })
+      }
+      return { ages: seen, joins }
+    })
+  },
+  // The same two pages without a server: they only exchange their descriptions.
+  async call(page, { seconds, times }) {
+    return twoPages(page, async (a, b) => {
+      const joins = []
+      let seen = []
+      for (let i = 0; i < times; i++) {
+        const began = await b.evaluate(() => performance.now())
+        const offer = await a.evaluate(async () => {
+          const pc = sender()
+          await pc.setLocalDescription()
+          await gathered(pc)
+          return pc.localDescription.sdp
+        })
+        const answer = await b.evaluate(async (sdp) => {
+          const pc = new RTCPeerConnection()
+          const video = Object.assign(document.createElement('video'), { muted: true, autoplay: true, playsInline: true })
+          document.body.replaceChildren(video)
+          pc.ontrack = (e) => { video.srcObject = new MediaStream([e.track]) }
+          window.viewer = { pc, video }
+          await pc.setRemoteDescription({ type: 'offer', sdp })
+          await pc.setLocalDescription()
+          await gathered(pc)
+          return pc.localDescription.sdp
+        }, offer)
+        await a.evaluate((sdp) => pc.setRemoteDescription({ type: 'answer', sdp }), answer)
+        joins.push(await b.evaluate((t0) => new Promise((done) => viewer.video.requestVideoFrameCallback((now) => done(now - t0))), began))
+        if (i === times - 1) seen = await b.evaluate((s) => ages(viewer.video, s), seconds)
+        await b.evaluate(() => viewer.pc.close())
+        await a.evaluate(() => hangUp())
+      }
+      return { ages: seen, joins }
+    })
+  },
   async mjpeg(page, { url, seconds }) {
     return page.evaluate(async ({ url, seconds }) => {
       const img = new Image()
@@ -110,13 +226,29 @@ const jobs = {
   },
 }
 
+// A second page, in a window of its own: one that is hidden is slowed down.
+async function twoPages(b, work) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 } })
+  const a = await context.newPage()
+  try {
+    await prepare(a, b.url())
+    return await work(a, b)
+  } finally {
+    await context.close()
+  }
+}
+
+async function prepare(page, url) {
+  await page.goto(url)
+  await page.evaluate(clock)
+  await page.evaluate(tools)
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const job = JSON.parse(line)
   const page = await browser.newPage({ viewport: { width: 1280, height: 720 } })
   try {
-    await page.goto(job.page)
-    await page.evaluate(clock)
-    await page.evaluate(tools)
+    await prepare(page, job.page)
     console.log(JSON.stringify({ result: await jobs[job.kind](page, job) }))
   } catch (e) {
     console.log(JSON.stringify({ error: String(e) }))

@@ -27,9 +27,9 @@ func runLoad(args []string) error {
 		return err
 	}
 	var got atomic.Uint64
-	connect := watchWebRTC
+	watch := watchWebRTC
 	if args[0] == "mjpeg" {
-		connect = watchMJPEG
+		watch = watchMJPEG
 	}
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
@@ -37,7 +37,7 @@ func runLoad(args []string) error {
 		// A crowd on two processors: one handshake in a hundred may time out.
 		var err error
 		for range 3 {
-			if err = connect(args[2], &got, &wg, stop); err == nil {
+			if err = watch(args[2], &got, &wg, stop); err == nil {
 				break
 			}
 		}
@@ -71,9 +71,6 @@ func watchWebRTC(url string, got *atomic.Uint64, wg *sync.WaitGroup, stop chan s
 	if err != nil {
 		return err
 	}
-	if _, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-		return err
-	}
 	first := make(chan struct{})
 	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		close(first)
@@ -85,6 +82,24 @@ func watchWebRTC(url string, got *atomic.Uint64, wg *sync.WaitGroup, stop chan s
 			got.Add(1)
 		}
 	})
+	if err := connect(pc, url); err != nil {
+		return err
+	}
+	// Goodbye at the end: a viewer that vanishes is held for a while.
+	wg.Go(func() { <-stop; _ = pc.Close() })
+	select {
+	case <-first:
+		return nil
+	case <-time.After(20 * time.Second):
+		return fmt.Errorf("no picture within 20 s")
+	}
+}
+
+// connect offers to receive video by WHEP and takes the answer.
+func connect(pc *webrtc.PeerConnection, url string) error {
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+		return err
+	}
 	o, err := pc.CreateOffer(nil)
 	if err != nil {
 		return err
@@ -106,17 +121,7 @@ func watchWebRTC(url string, got *atomic.Uint64, wg *sync.WaitGroup, stop chan s
 	if res.StatusCode != http.StatusCreated {
 		return fmt.Errorf("%s: %s", res.Status, answer)
 	}
-	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)}); err != nil {
-		return err
-	}
-	// Goodbye at the end: a viewer that vanishes is held for a while.
-	wg.Go(func() { <-stop; _ = pc.Close() })
-	select {
-	case <-first:
-		return nil
-	case <-time.After(20 * time.Second):
-		return fmt.Errorf("no picture within 20 s")
-	}
+	return pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(answer)})
 }
 
 func watchMJPEG(url string, got *atomic.Uint64, wg *sync.WaitGroup, stop chan struct{}) error {

@@ -19,6 +19,7 @@ import (
 )
 
 func main() {
+	bootGuest()
 	args := os.Args[1:]
 	var err error
 	switch {
@@ -26,6 +27,10 @@ func main() {
 		err = runFloor(args[1:])
 	case len(args) == 4 && args[0] == "load":
 		err = runLoad(args[1:])
+	case len(args) == 2 && args[0] == "usb-guest":
+		err = runUSBGuest(args[1:])
+	case len(args) == 3 && args[0] == "usb-reader":
+		err = runUSBReader(args[1:])
 	default:
 		err = run()
 	}
@@ -45,7 +50,7 @@ type bench struct {
 func run() error {
 	bin := flag.String("bin", "bin/camwire", "the program to measure")
 	out := flag.String("json", "", "file for the figures")
-	only := flag.String("only", "delay,join,cpu,mjpeg", "what to measure")
+	only := flag.String("only", "delay,join,publish,cpu,mjpeg,usb", "what to measure")
 	seconds := flag.Int("seconds", 15, "length of one measurement")
 	flag.Parse()
 	path, err := filepath.Abs(*bin)
@@ -67,7 +72,7 @@ func run() error {
 	for _, m := range []struct {
 		name string
 		run  func() error
-	}{{"delay", b.delay}, {"join", b.join}, {"cpu", b.cpu}, {"mjpeg", b.mjpeg}} {
+	}{{"delay", b.delay}, {"join", b.join}, {"publish", b.publish}, {"cpu", b.cpu}, {"mjpeg", b.mjpeg}, {"usb", b.usb}} {
 		if slices.Contains(strings.Split(*only, ","), m.name) {
 			if err := m.run(); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", m.name, err))

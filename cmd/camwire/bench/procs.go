@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,8 @@ type proc struct {
 
 func start(name string, args ...string) (*proc, error) {
 	cmd := exec.Command(args[0], args[1:]...)
+	// What is a setting of ours is none of Camwire's.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "CAMWIRE_") })
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -53,8 +56,10 @@ func (p *proc) kill() {
 }
 
 // cpu returns user and system time so far, of the process itself.
-func (p *proc) cpu() time.Duration {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
+func (p *proc) cpu() time.Duration { return cpuOf(p.cmd.Process.Pid) }
+
+func cpuOf(pid int) time.Duration {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0
 	}
@@ -110,7 +115,7 @@ https: { address: "" }
 rtsp: { address: "127.0.0.1:%d" }
 webrtc: { address: "127.0.0.1:%d" }
 data_dir: %s
-auth: { anonymous: [view] }
+auth: { anonymous: [view, publish] }
 `, cameras, h, r, w, dir)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err

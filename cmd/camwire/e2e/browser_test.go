@@ -34,8 +34,8 @@ type answer struct {
 	Error  string          `json:"error"`
 }
 
-// startBrowser starts the driver. Missing says what is not installed.
-func startBrowser(root string) (b *browser, missing string, err error) {
+// startBrowser starts the driver; camera is the file that its fake camera plays. Missing says what is not installed.
+func startBrowser(root, camera string) (b *browser, missing string, err error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		return nil, "node is not installed", nil
@@ -57,7 +57,7 @@ func startBrowser(root string) (b *browser, missing string, err error) {
 	ready := make(chan answer, 1)
 	b.waiting[0] = ready
 	b.cmd = exec.Command(node, filepath.Join("browser", "driver.mjs"))
-	b.cmd.Env = append(os.Environ(), "PLAYWRIGHT="+playwright, "CHROMIUM="+chromium,
+	b.cmd.Env = append(os.Environ(), "PLAYWRIGHT="+playwright, "CHROMIUM="+chromium, "CAMERA="+camera,
 		"CLOCK="+filepath.Join(root, "media", "testsrc", "clock", "clock.mjs"))
 	b.cmd.Stderr = b.errors
 	own(b.cmd)

@@ -67,7 +67,11 @@ func (s *suite) start() (stop func(), err error) {
 	} else if s.binary, err = filepath.Abs(s.binary); err != nil {
 		return stop, err
 	}
-	s.browser, s.noPages, err = startBrowser(s.root)
+	camera := filepath.Join(dir, "camera.mjpeg")
+	if err := writeFakeCamera(camera); err != nil {
+		return stop, err
+	}
+	s.browser, s.noPages, err = startBrowser(s.root, camera)
 	return stop, err
 }
 

@@ -19,11 +19,13 @@ import (
 type lossyRelay struct {
 	port    int
 	passed  atomic.Int64 // packets from the server that went on
-	dropped atomic.Int64 // packets from the server that did not
+	dropped atomic.Int64 // packets that did not, either way
+	down    atomic.Bool  // nothing goes through, either way
 
 	front  *net.UDPConn
 	server *net.UDPAddr
-	loss   float64
+	loss   float64    // of what the server sends
+	up     float64    // of what is sent to it; set before the first packet
 	random *rand.Rand // under mu
 
 	mu    sync.Mutex
@@ -68,6 +70,13 @@ func (r *lossyRelay) fromClients() {
 		if err != nil {
 			continue
 		}
+		r.mu.Lock()
+		lose := r.random.Float64() < r.up || r.down.Load()
+		r.mu.Unlock()
+		if lose {
+			r.dropped.Add(1)
+			continue
+		}
 		if back := r.back(from); back != nil {
 			_, _ = back.Write(buf[:n]) // a network loses packets
 		}
@@ -102,7 +111,7 @@ func (r *lossyRelay) fromServer(back *net.UDPConn, client netip.AddrPort) {
 			continue
 		}
 		r.mu.Lock()
-		lose := r.random.Float64() < r.loss
+		lose := r.random.Float64() < r.loss || r.down.Load()
 		r.mu.Unlock()
 		if lose {
 			r.dropped.Add(1)

@@ -272,6 +272,7 @@ type camera struct {
 	State string         `json:"state"`
 	Error *string        `json:"error"`
 	Codec string         `json:"codec"`
+	Type  string         `json:"source_type"`
 	Width int            `json:"width"`
 	Views map[string]int `json:"viewers"`
 }

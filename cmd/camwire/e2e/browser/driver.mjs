@@ -12,18 +12,20 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 
-const { PLAYWRIGHT, CLOCK, CHROMIUM } = process.env
+const { PLAYWRIGHT, CLOCK, CHROMIUM, CAMERA } = process.env
 const { chromium } = await import(pathToFileURL(PLAYWRIGHT).href)
 
-// Modules cannot be injected before a page's own scripts; this one has a
-// single export.
+// Modules cannot be injected before a page's own scripts; of this one only the
+// reader is used.
 const clock = readFileSync(CLOCK, 'utf8').replace('export function readClock', 'window.readClock = function readClock')
+  .replace('export function', 'function')
 const tools = readFileSync(new URL('tools.js', import.meta.url), 'utf8')
 
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio',
+    '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${CAMERA}`],
   handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
 })
 

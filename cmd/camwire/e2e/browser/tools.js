@@ -98,6 +98,26 @@
     return { ...window.session, offer, answer }
   }
 
+  // Publishes the fake camera by plain WHIP. The connection is window.out.
+  const whip = async ({ url, mime, audio = false, layers = [] }) => {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 }, audio })
+    const pc = new RTCPeerConnection()
+    window.out = pc
+    const sendEncodings = layers.map(({ rid, scale }) => ({ rid, scaleResolutionDownBy: scale }))
+    const t = pc.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', sendEncodings })
+    const list = RTCRtpReceiver.getCapabilities('video').codecs
+    const wanted = list.filter((c) => c.mimeType === mime)
+    if (!wanted.length) throw new Error(`this browser has no ${mime}`)
+    t.setCodecPreferences([...wanted, ...list.filter((c) => c.mimeType === 'video/rtx')])
+    if (audio) pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly' })
+    await pc.setLocalDescription()
+    const r = await fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body: pc.localDescription.sdp })
+    const answer = await r.text()
+    if (r.status !== 201) throw new Error(`WHIP: ${r.status} ${answer}`)
+    await pc.setRemoteDescription({ type: 'answer', sdp: answer })
+    return { location: r.headers.get('Location'), answer }
+  }
+
   // Shows an MJPEG stream as #img.
   const img = (url) => {
     const e = new Image()
@@ -135,5 +155,5 @@
     }
   }
 
-  window.e2e = { look, moving, sample, signIn, whep, img, stats, keepStats, player, sleep }
+  window.e2e = { look, moving, sample, signIn, whep, whip, img, stats, keepStats, player, sleep }
 })()
