@@ -1,11 +1,14 @@
 import vue from '@vitejs/plugin-vue';
+import { VitePWA } from 'vite-plugin-pwa';
 import { defineConfig } from 'vitest/config';
+import { element } from './build/element.ts';
 import { precompress } from './build/precompress.ts';
+import { pwa } from './build/pwa.ts';
 
 const server = 'http://127.0.0.1:8080';
 
 export default defineConfig({
-  plugins: [vue(), precompress()],
+  plugins: [vue(), VitePWA(pwa), element(), precompress()],
   define: {
     __VUE_OPTIONS_API__: false,
     __VUE_PROD_DEVTOOLS__: false,
@@ -22,11 +25,25 @@ export default defineConfig({
     // A data: URL would need an exception in the content security policy.
     assetsInlineLimit: 0,
     reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [
+            // Over a slow link each further file costs a round trip, so what the
+            // first page needs comes in two: what changes with every version,
+            // and what hardly ever does.
+            { name: 'vendor', test: /node_modules\/(@?vue|@intlify)|plugin-vue/, priority: 2 },
+            { name: 'base', test: /src\/(api|player|styles|cameras|theme|components\/(\w+\.|grid|ui\/explain))/, priority: 1 },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: {
       '/api': { target: server, ws: true },
       '/whep': { target: server },
+      '/whip': { target: server },
     },
   },
   test: {

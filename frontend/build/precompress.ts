@@ -1,5 +1,5 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import type { Plugin } from 'vite';
@@ -23,7 +23,7 @@ export function precompress(): Plugin {
     name: 'camwire-precompress',
     apply: 'build',
     configResolved(config) {
-      dir = join(config.root, config.build.outDir);
+      dir = resolve(config.root, config.build.outDir);
     },
     generateBundle() {
       // The empty marker file keeps the folder in a fresh checkout, where the

@@ -1,5 +1,7 @@
 import { inject } from 'vue';
 import type { InjectionKey, ShallowRef } from 'vue';
+import { may } from './api/accounts';
+import type { Permission, Session } from './api/accounts';
 import type { Api } from './api/client';
 import type { Cameras } from './api/watch';
 
@@ -7,7 +9,9 @@ import type { Cameras } from './api/watch';
 export interface Shared {
   readonly api: Api;
   readonly cameras: Readonly<ShallowRef<Cameras>>;
-  /** Asks the server for the list now. */
+  /** Who this browser is for the server; null while that is not known. */
+  readonly session: Readonly<ShallowRef<Session | null>>;
+  /** Asks the server for the list and for the session now. */
   refresh(): void;
 }
 
@@ -17,4 +21,10 @@ export function useShared(): Shared {
   const shared = inject(SHARED);
   if (!shared) throw new Error('this component belongs below App, which provides what all pages share');
   return shared;
+}
+
+/** Whether the pages should offer something; the server decides by itself. */
+export function useMay(): (permission: Permission, camera?: string) => boolean {
+  const { session } = useShared();
+  return (permission, camera) => may(session.value, permission, camera);
 }

@@ -8,10 +8,10 @@ import type { Cameras } from './watch';
 describe('parseCameras', () => {
   it('reads an entry', () => {
     const [camera] = parseCameras([
-      { device_id: 'door', name: 'Door', source_type: 'rtsp', state: 'lost', error: 'timeout', codec: 'H264', width: 1280, height: 720, fps: 25 },
+      { device_id: 'door', name: 'Door', source_type: 'rtsp', state: 'lost', error: 'timeout', codec: 'H264', width: 1280, height: 720, fps: 25, last_frame_age: 0.04 },
     ]);
     expect(camera).toEqual({
-      id: 'door', name: 'Door', sourceType: 'rtsp', state: 'lost', error: 'timeout', codec: 'H264', width: 1280, height: 720, fps: 25,
+      id: 'door', name: 'Door', sourceType: 'rtsp', state: 'lost', error: 'timeout', codec: 'H264', width: 1280, height: 720, fps: 25, lastFrameAge: 0.04,
     });
   });
 

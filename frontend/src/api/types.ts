@@ -15,6 +15,8 @@ export interface Camera {
   readonly height: number;
   /** Pictures per second, 0 while unknown. */
   readonly fps: number;
+  /** How old the newest picture was when the server answered, in seconds; null while there is none. */
+  readonly lastFrameAge: number | null;
 }
 
 const STATES: Record<SourceState, true> = {
@@ -50,6 +52,7 @@ function parseCamera(value: unknown): Camera | null {
     width: number(v['width']),
     height: number(v['height']),
     fps: number(v['fps']),
+    lastFrameAge: v['last_frame_age'] === 0 ? 0 : number(v['last_frame_age']) || null,
   };
 }
 

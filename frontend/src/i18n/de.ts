@@ -1,6 +1,10 @@
+import { de as dash } from './areas/dash.de';
+import { phone } from './areas/phone';
+import { player } from './areas/player';
 import type { Messages } from './en';
 
 export const de: Messages = {
+  ...phone.de,
   app: {
     name: 'Camwire',
     language: 'Sprache',
@@ -17,6 +21,7 @@ export const de: Messages = {
   },
   rung: {
     webrtc: 'WebRTC',
+    mse: 'MSE',
     mjpeg: 'MJPEG',
     stills: 'Einzelbilder',
   },
@@ -41,12 +46,6 @@ export const de: Messages = {
     live: '{live} von {all} live',
     liveShort: '{live}/{all} live',
     loading: 'Kameras werden geladen',
-    open: '{name}: {state}',
-  },
-  empty: {
-    title: 'Noch keine Kamera',
-    text: 'Trage die erste in camwire.yaml ein, zum Beispiel:',
-    after: 'Speichere die Datei. Die Kamera erscheint hier von selbst.',
   },
   camera: {
     back: 'Alle Kameras',
@@ -91,4 +90,6 @@ export const de: Messages = {
     away: 'Camwire antwortet nicht. Versuche es gleich noch einmal.',
     again: '`camwire token` auf dem Rechner, auf dem Camwire läuft, zeigt es wieder an.',
   },
+  ...dash,
+  ...player.de,
 };

@@ -1,5 +1,10 @@
+import { en as dash } from './areas/dash';
+import { phone } from './areas/phone';
+import { player } from './areas/player';
+
 /** English, and the shape that every other language has to have. */
 export const en = {
+  ...phone.en,
   app: {
     name: 'Camwire',
     language: 'Language',
@@ -16,6 +21,7 @@ export const en = {
   },
   rung: {
     webrtc: 'WebRTC',
+    mse: 'MSE',
     mjpeg: 'MJPEG',
     stills: 'Still pictures',
   },
@@ -41,12 +47,6 @@ export const en = {
     live: '{live} of {all} live',
     liveShort: '{live}/{all} live',
     loading: 'Loading the cameras',
-    open: '{name}: {state}',
-  },
-  empty: {
-    title: 'No cameras yet',
-    text: 'Add the first one to camwire.yaml, for example:',
-    after: 'Save the file. The camera appears here by itself.',
   },
   camera: {
     back: 'All cameras',
@@ -91,6 +91,8 @@ export const en = {
     away: 'Camwire does not answer. Try again in a moment.',
     again: '`camwire token` on the machine that runs Camwire shows it again.',
   },
+  ...dash,
+  ...player.en,
 };
 
 export type Messages = typeof en;

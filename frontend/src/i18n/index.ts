@@ -1,5 +1,4 @@
 import { createI18n } from 'vue-i18n';
-import { de } from './de';
 import { en } from './en';
 import type { Messages } from './en';
 
@@ -17,20 +16,38 @@ export function chooseLocale(remembered: string | null, wanted: readonly string[
   return 'en';
 }
 
+/** English is always there, for what falls back to it; the others come when they are wanted. */
+const OTHERS: Readonly<Record<Exclude<Locale, 'en'>, () => Promise<Messages>>> = {
+  de: async () => (await import('./de')).de,
+};
+
+/** In English until loadLocale has been called. */
 export function makeI18n() {
-  const locale = chooseLocale(recall(), navigator.languages);
-  document.documentElement.lang = locale;
-  return createI18n<[Messages], Locale, false>({
-    legacy: false,
-    locale,
-    fallbackLocale: 'en',
-    messages: { en, de },
-  });
+  return createI18n<[Messages], 'en', false>({ legacy: false, locale: 'en', fallbackLocale: 'en', messages: { en } });
 }
 
-/** Remembers the choice and tells the browser, for pronunciation and hyphenation. */
-export function rememberLocale(locale: Locale): void {
+/** What vue-i18n has of the pages' language, as far as it is needed here. */
+export interface Languages {
+  readonly locale: { value: string };
+  readonly availableLocales: readonly string[];
+  setLocaleMessage(locale: string, messages: Messages): void;
+}
+
+/** Switches the language when its messages are there; default: the one that the browser wants. */
+export async function loadLocale(languages: Languages, locale = chooseLocale(recall(), navigator.languages)): Promise<void> {
+  if (locale !== 'en' && !languages.availableLocales.includes(locale)) {
+    try {
+      languages.setLocaleMessage(locale, await OTHERS[locale]());
+    } catch {
+      // The server is away. English is better than nothing.
+      return;
+    }
+  }
+  languages.locale.value = locale;
   document.documentElement.lang = locale;
+}
+
+export function rememberLocale(locale: Locale): void {
   try {
     localStorage.setItem(KEY, locale);
   } catch {

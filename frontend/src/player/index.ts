@@ -1,6 +1,7 @@
 /** The player: one camera in one element. Free of any framework. */
 export { Player } from './player';
 export type { PlayerOptions } from './player';
+export { gestures } from './gestures';
 export { RUNGS } from './types';
 export type {
   PlayerState,
@@ -11,3 +12,5 @@ export type {
   RungName,
   SourceState,
 } from './types';
+export { WHOLE, ZOOM_STEP, byKey, pan, transformOf, within, zoomAt } from './zoom';
+export type { View } from './zoom';

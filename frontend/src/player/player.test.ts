@@ -4,10 +4,13 @@ import type { PlayerOptions } from './player';
 import type { Rung, RungContext } from './rung';
 import type { PlayerStatus, Reason, RungName } from './types';
 
+const RUNGS: readonly RungName[] = ['webrtc', 'mjpeg', 'stills'];
+
 class FakeRung implements Rung {
   readonly surface = document.createElement('canvas');
   started = false;
   stopped = false;
+  muted = true;
 
   constructor(
     readonly name: RungName,
@@ -27,6 +30,10 @@ class FakeRung implements Rung {
 
   stats() {
     return Promise.resolve({ delay: 7 });
+  }
+
+  setMuted(muted: boolean) {
+    this.muted = muted;
   }
 
   picture() {
@@ -64,7 +71,7 @@ describe('Player', () => {
 
   function make(options: Partial<PlayerOptions> = {}) {
     player = new Player(
-      { element, camera: 'door', onState: (s) => seen.push(s), ...options },
+      { element, camera: 'door', rungs: RUNGS, onState: (s) => seen.push(s), ...options },
       {
         rung: (name, ctx) => {
           const rung = new FakeRung(name, ctx);
@@ -303,6 +310,32 @@ describe('Player', () => {
     make();
     play('webrtc', 10_000);
     expect(seen).toEqual([{ state: 'live', rung: 'webrtc' }]);
+  });
+
+  it('lets only what is on the screen be heard', () => {
+    const onSilenced = vi.fn();
+    make({ rungs: ['webrtc', 'mse'], onSilenced });
+    open('webrtc').down({ code: 'ice' });
+    open('mse').picture();
+    expect(open('mse').muted).toBe(true);
+    player.setMuted(false);
+    expect(open('mse').muted).toBe(false);
+    vi.advanceTimersByTime(2000);
+    expect(open('webrtc').muted).toBe(true); // it is only tried
+    open('webrtc').picture();
+    expect(open('webrtc').muted).toBe(false);
+    open('webrtc').ctx.events.silenced?.();
+    expect(onSilenced).toHaveBeenCalledOnce();
+    expect(player.muted).toBe(true);
+  });
+
+  it('starts video anew that has stopped moving, whichever way it comes', () => {
+    make({ rungs: ['mse'] });
+    play('mse', 2000);
+    const before = open('mse');
+    vi.advanceTimersByTime(10_000);
+    expect(before.stopped).toBe(true);
+    expect(open('mse')).not.toBe(before);
   });
 
   it('ignores everything after destroy', () => {

@@ -3,6 +3,7 @@ import { ClockSync } from './clock';
 import { Ladder } from './ladder';
 import type { Action, LadderSettings } from './ladder';
 import { MjpegRung } from './mjpeg';
+import { MseRung } from './mse';
 import { Urls } from './rung';
 import type { Rung, RungContext, RungFactory } from './rung';
 import { StallGuard } from './stall';
@@ -30,9 +31,13 @@ export interface PlayerOptions {
   stillsWidth?: number;
   /** Ms in a hidden page after which everything is closed until it is visible again; default 30 s. */
   pauseHidden?: number;
+  /** Whether the sound is off; default: it is. */
+  muted?: boolean;
   onState?: (status: PlayerStatus) => void;
   /** Called once a second while pictures come. Statistics cost nothing when this is missing. */
   onStats?: (stats: PlayerStats) => void;
+  /** The browser has switched the sound off: it wants a gesture first. */
+  onSilenced?: () => void;
 }
 
 /** What tests put in place of the browser. */
@@ -65,6 +70,7 @@ export class Player {
   #source: { state: SourceState; reason?: string; from: RungName | null } | null = null;
   #status: PlayerStatus = { state: 'connecting', rung: null };
   #shownOnce = false;
+  #muted: boolean;
   #wake: ReturnType<typeof setTimeout> | undefined;
   #pause: ReturnType<typeof setTimeout> | undefined;
   #statsTimer: ReturnType<typeof setInterval> | undefined;
@@ -72,6 +78,7 @@ export class Player {
 
   constructor(options: PlayerOptions, parts: PlayerParts = {}) {
     this.#options = options;
+    this.#muted = options.muted ?? true;
     this.#make = parts.rung ?? makeRung;
     const rungs = options.rungs ?? RUNGS;
     this.#ladder = new Ladder(rungs, options.prefer ?? rungs[0] ?? 'webrtc', parts.ladder);
@@ -101,6 +108,21 @@ export class Player {
     const back = this.#learn(state, reason, null);
     if (back && this.#ladder.shown === null) this.retry();
     else this.#refresh();
+  }
+
+  get muted(): boolean {
+    return this.#muted;
+  }
+
+  /** Switches the sound. Where the way of transport has none, it waits for one that has. */
+  setMuted(muted: boolean): void {
+    this.#muted = muted;
+    this.#sound();
+  }
+
+  /** The video on the screen, for picture in picture; null for other surfaces. */
+  get video(): HTMLVideoElement | null {
+    return this.#face instanceof HTMLVideoElement ? this.#face : null;
   }
 
   /** Does not wait for the next try. */
@@ -193,6 +215,7 @@ export class Player {
         picture: () => this.#picture(name),
         source: (state, reason) => this.#heard(name, state, reason),
         down: (reason) => this.#down(name, reason),
+        silenced: () => this.#silenced(),
       },
     };
     const rung = this.#make(name, context);
@@ -231,12 +254,23 @@ export class Player {
     const old = this.#face;
     rung.surface.dataset['shown'] = '';
     this.#face = rung.surface;
+    this.#sound();
     if (this.#paceOf === name) this.#stall.resume(performance.now());
     else this.#stall.reset();
     this.#paceOf = name;
     if (!old) return;
     delete old.dataset['shown'];
     if (![...this.#open.values()].some((r) => r.surface === old)) old.remove();
+  }
+
+  /** Only what is on the screen is heard. */
+  #sound(): void {
+    for (const rung of this.#open.values()) rung.setMuted?.(this.#muted || rung.surface !== this.#face);
+  }
+
+  #silenced(): void {
+    this.#muted = true;
+    this.#options.onSilenced?.();
   }
 
   #picture(name: RungName): void {
@@ -272,7 +306,7 @@ export class Player {
     if (this.#destroyed) return;
     const now = performance.now();
     const shown = this.#ladder.shown;
-    if (shown === 'webrtc' && this.#frozen(now)) {
+    if ((shown === 'webrtc' || shown === 'mse') && this.#frozen(now)) {
       this.#stall.restarted();
       this.#do(this.#ladder.down(shown, { code: 'frozen' }, now));
       return;
@@ -355,6 +389,8 @@ function makeRung(name: RungName, context: RungContext): Rung {
   switch (name) {
     case 'webrtc':
       return new WebRTCRung(context);
+    case 'mse':
+      return new MseRung(context);
     case 'mjpeg':
       return new MjpegRung(context);
     case 'stills':

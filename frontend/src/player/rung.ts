@@ -14,6 +14,8 @@ export interface Rung {
   /** Releases everything. Calling it again does nothing. */
   stop(): void;
   stats(): Promise<PlayerStats>;
+  /** Lets the sound be heard or not; missing where there is none. It is off at first. */
+  setMuted?(muted: boolean): void;
 }
 
 export interface RungEvents {
@@ -21,6 +23,8 @@ export interface RungEvents {
   picture(): void;
   /** The server says how the camera itself is. */
   source(state: SourceState, reason?: string): void;
+  /** The browser allows no sound before somebody has touched the page: it is off again. */
+  silenced?(): void;
   /** The rung cannot go on. */
   down(reason: Reason): void;
 }
@@ -52,6 +56,16 @@ export class Urls {
   signal(): string {
     const url = this.#make(`api/signal/${this.#camera}`);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    return url.href;
+  }
+
+  /** What the browser can play, and whether sound is wanted from the start. */
+  mse(wish: { video: string; audio: string; sound: boolean }): string {
+    const url = this.#make(`api/camera/mse/${this.#camera}`);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    url.searchParams.set('video', wish.video);
+    url.searchParams.set('audio', wish.audio);
+    if (wish.sound) url.searchParams.set('sound', '1');
     return url.href;
   }
 

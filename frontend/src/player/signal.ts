@@ -1,11 +1,16 @@
 import type { Reason, SourceState } from './types';
 
-/** What the server says over the signaling WebSocket. Times are unix ms. */
+/**
+ * What the server says over the signaling WebSocket and that of MSE. Times are
+ * unix ms, media times are seconds.
+ */
 export type ServerMessage =
   | { type: 'answer'; sdp: string }
   | { type: 'candidate'; candidate: RTCIceCandidateInit | null }
   | { type: 'pong'; t: number; server: number }
   | { type: 'clock'; rtp: number; captured: number; rate: number }
+  | { type: 'mime'; mime: string }
+  | { type: 'time'; media: number; captured: number }
   | { type: 'state'; state: SourceState; reason?: string }
   | { type: 'error'; error: string; code: string };
 
@@ -13,6 +18,7 @@ export type ClientMessage =
   | { type: 'offer'; sdp: string }
   | { type: 'candidate'; candidate: RTCIceCandidateInit | null }
   | { type: 'ping'; t: number }
+  | { type: 'audio'; on: boolean }
   | { type: 'bye' };
 
 const SOURCE_STATES: readonly string[] = [
@@ -42,6 +48,12 @@ export function parseServerMessage(data: unknown): ServerMessage | null {
       return number(m['t']) && number(m['server']) ? { type: 'pong', t: m['t'], server: m['server'] } : null;
     case 'clock':
       return clock(m);
+    case 'mime':
+      return typeof m['mime'] === 'string' ? { type: 'mime', mime: m['mime'] } : null;
+    case 'time':
+      return number(m['media']) && number(m['captured'])
+        ? { type: 'time', media: m['media'], captured: m['captured'] }
+        : null;
     case 'state': {
       const state = sourceState(m['state']);
       if (!state) return null;

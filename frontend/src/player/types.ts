@@ -1,5 +1,5 @@
 /** The ways a picture can reach the page, best first. */
-export const RUNGS = ['webrtc', 'mjpeg', 'stills'] as const;
+export const RUNGS = ['webrtc', 'mse', 'mjpeg', 'stills'] as const;
 export type RungName = (typeof RUNGS)[number];
 
 /**
@@ -63,7 +63,7 @@ export interface PlayerStats {
   fps?: number;
   /** Bits per second. */
   bitrate?: number;
-  /** Packets (WebRTC) or pictures (MJPEG) that never reached the screen. */
+  /** Packets (WebRTC) or pictures (MSE, MJPEG) that never reached the screen. */
   lost?: number;
 }
 

@@ -71,6 +71,10 @@ export class WebRTCRung implements Rung {
     this.#watchFrames();
   }
 
+  setMuted(muted: boolean): void {
+    this.surface.muted = muted;
+  }
+
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -156,8 +160,7 @@ export class WebRTCRung implements Rung {
     const attach = () => {
       if (this.#stopped || this.surface.srcObject) return;
       this.surface.srcObject = stream;
-      // Muted video may always start; a refusal shows as "no picture".
-      this.surface.play().catch(() => undefined);
+      this.surface.play().catch((err: unknown) => this.#notPlaying(err));
     };
     if (document.readyState === 'complete') {
       attach();
@@ -166,6 +169,15 @@ export class WebRTCRung implements Rung {
     const { signal } = this.#leave;
     addEventListener('load', attach, { signal });
     track.addEventListener('unmute', attach, { signal });
+  }
+
+  /** Without a gesture browsers start no sound. Muted video may always start; else there is "no picture". */
+  #notPlaying(err: unknown): void {
+    const refused = err instanceof DOMException && err.name === 'NotAllowedError';
+    if (this.#stopped || !refused || this.surface.muted) return;
+    this.surface.muted = true;
+    this.#ctx.events.silenced?.();
+    this.surface.play().catch(() => undefined);
   }
 
   async #offer(peer: RTCPeerConnection): Promise<void> {

@@ -2,27 +2,48 @@ import { flushPromises, mount } from '@vue/test-utils';
 import type { VueWrapper } from '@vue/test-utils';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import App from '../App.vue';
+import { parseSession } from '../api/accounts';
+import type { Session } from '../api/accounts';
 import { Api, ApiError, UnreachableError } from '../api/client';
 import { parseCameras } from '../api/types';
 import type { Camera } from '../api/types';
-import { makeI18n } from '../i18n';
+import { loadLocale, makeI18n } from '../i18n';
 import { makeRouter } from '../router';
 
 class FakeApi extends Api {
   answer: () => Promise<Camera[]> = () => Promise.resolve([]);
-  tokens: string[] = [];
+  given: string[] = [];
+  who: Session | null = null;
 
   override cameras() {
     return this.answer();
   }
 
+  override session() {
+    return Promise.resolve(this.who);
+  }
+
+  override usb() {
+    return Promise.resolve([]);
+  }
+
+  override entries() {
+    return Promise.resolve([]);
+  }
+
+  override signInAs(user: string, password: string) {
+    return this.signIn(`${user} ${password}`);
+  }
+
   override signIn(token: string) {
-    this.tokens.push(token);
-    if (token !== 'right') return Promise.reject(new ApiError(401, 'no'));
+    this.given.push(token);
+    if (token !== 'right' && token !== 'me right') return Promise.reject(new ApiError(401, 'no'));
     this.answer = () => Promise.resolve(parseCameras([{ device_id: 'door', name: 'Front door', state: 'live' }]));
     return Promise.resolve();
   }
 }
+
+const ADMIN = parseSession({ name: 'admin', kind: 'admin', grants: [{ permissions: ['admin'], cameras: [] }] });
 
 describe('pages', () => {
   let api: FakeApi;
@@ -59,7 +80,9 @@ describe('pages', () => {
   async function open(path: string) {
     history.replaceState(null, '', path);
     const router = makeRouter();
-    app = mount(App, { props: { api }, global: { plugins: [makeI18n(), router] }, attachTo: document.body });
+    const i18n = makeI18n();
+    await loadLocale(i18n.global);
+    app = mount(App, { props: { api }, global: { plugins: [i18n, router] }, attachTo: document.body });
     await router.isReady();
     await flushPromises();
   }
@@ -75,26 +98,50 @@ describe('pages', () => {
     await open('/');
     const tiles = app.findAll('a.tile');
     expect(tiles.map((t) => t.attributes('href'))).toEqual(['/camera/attic', '/camera/door']);
-    expect(tiles[0]?.attributes('aria-label')).toBe('Attic: Switched off');
+    expect(tiles[0]?.text()).toMatch(/^Attic\s*Switched off$/);
     expect(tiles[0]?.find('.cw-player').exists()).toBe(false);
     expect(tiles[1]?.get('.cw-player').attributes()).toMatchObject({ 'data-camera': 'door', 'data-state': 'lost' });
     expect(tiles[1]?.text()).toContain('unplugged');
     expect(app.text()).toContain('0 of 2 live');
   });
 
-  it('explains how to add the first camera', async () => {
+  it('leads an administrator to the first camera, and nobody else', async () => {
+    api.who = ADMIN;
     await open('/');
-    expect(app.get('pre').text().split('\n')).toHaveLength(4);
-    expect(app.text()).toContain('No cameras yet');
+    expect(app.text()).toContain('Add your first camera');
+    expect(app.findAll('.ways a').map((a) => a.attributes('href'))).toEqual(['/cameras/new?kind=ip', '/connect']);
+    app.unmount();
+    api.who = null;
+    await open('/');
+    expect(app.text()).toContain('No cameras to see');
+    expect(app.find('.tools a[href="/cameras/new"]').exists()).toBe(false);
+  });
+
+  it('offers the settings of a camera to who may change them', async () => {
+    api.answer = () => Promise.resolve(parseCameras([{ device_id: 'door' }, { device_id: 'attic' }]));
+    api.who = parseSession({ name: 'me', kind: 'user', grants: [{ permissions: ['view'] }, { permissions: ['admin'], cameras: ['do*'] }] });
+    await open('/');
+    expect(app.findAll('a.edit').map((a) => a.attributes('href'))).toEqual(['/cameras/door/edit']);
+  });
+
+  it('walks through the tiles by the arrow keys', async () => {
+    api.answer = () => Promise.resolve(parseCameras([{ device_id: 'a' }, { device_id: 'b' }]));
+    await open('/');
+    const [a, b] = app.findAll<HTMLElement>('a.tile');
+    a?.element.focus();
+    await a?.trigger('keydown', { key: 'ArrowRight' });
+    expect(document.activeElement).toBe(b?.element);
+    await b?.trigger('keydown', { key: 'Home' });
+    expect(document.activeElement).toBe(a?.element);
   });
 
   it('asks for a token, says when it is wrong, and goes on when it is right', async () => {
     api.answer = () => Promise.reject(new ApiError(401, 'who are you?'));
     await open('/camera/door');
-    const field = app.get<HTMLInputElement>('#token');
+    const field = app.get<HTMLInputElement>('input[name=token]');
     expect(document.activeElement).toBe(field.element);
     await app.get('form').trigger('submit');
-    expect(api.tokens).toEqual([]);
+    expect(api.given).toEqual([]);
     await field.setValue(' wrong ');
     await app.get('form').trigger('submit');
     await flushPromises();
@@ -102,9 +149,28 @@ describe('pages', () => {
     await field.setValue('right');
     await app.get('form').trigger('submit');
     await flushPromises();
-    expect(api.tokens).toEqual(['wrong', 'right']);
+    expect(api.given).toEqual(['wrong', 'right']);
     expect(app.get('h1').text()).toBe('Front door');
     expect(document.title).toBe('Front door · Camwire');
+  });
+
+  it('signs in by name and password as well, and remembers that', async () => {
+    api.answer = () => Promise.reject(new ApiError(401, 'who are you?'));
+    await open('/');
+    await app.get('input[value=password]').setValue(true);
+    await app.get('input[name=user]').setValue('me');
+    await app.get('input[name=password]').setValue('wrong');
+    await app.get('form').trigger('submit');
+    await flushPromises();
+    expect(app.text()).toContain('Name and password do not fit.');
+    await app.get('input[name=password]').setValue('right');
+    await app.get('form').trigger('submit');
+    await flushPromises();
+    expect(app.find('a.tile').exists()).toBe(true);
+    app.unmount();
+    api.answer = () => Promise.reject(new ApiError(401, 'who are you?'));
+    await open('/');
+    expect(app.find('input[name=user]').exists()).toBe(true);
   });
 
   it('starts the player of a camera before the list has come', async () => {
@@ -136,13 +202,13 @@ describe('pages', () => {
   });
 
   it('speaks German and remembers it', async () => {
-    await open('/');
-    await app.get('select').setValue('de');
-    expect(app.text()).toContain('Noch keine Kamera');
+    await open('/settings');
+    await app.get('.language select').setValue('de');
+    await vi.waitFor(() => expect(app.text()).toContain('Einstellungen'), 10_000);
     expect(document.documentElement.lang).toBe('de');
     app.unmount();
     await open('/');
-    expect(app.text()).toContain('Noch keine Kamera');
+    expect(app.text()).toContain('Keine Kameras zu sehen');
   });
 
   it('leaves the camera with Escape', async () => {
