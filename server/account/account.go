@@ -24,6 +24,8 @@ const maxBody = 32 << 10
 type Options struct {
 	// Gate knows who is who; required.
 	Gate *auth.Gate
+	// Version of the program, told to whoever may do something here.
+	Version string
 	// Log gets what administrators change; default none.
 	Log *slog.Logger
 }
@@ -32,6 +34,8 @@ type handler struct {
 	gate *auth.Gate
 	book *auth.Book
 	log  *slog.Logger
+
+	version string
 }
 
 // Routes returns the addresses of this package.
@@ -39,7 +43,7 @@ func Routes(o Options) []server.Route {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	h := handler{gate: o.Gate, book: o.Gate.Book(), log: o.Log}
+	h := handler{gate: o.Gate, book: o.Gate.Book(), log: o.Log, version: o.Version}
 	const session, users, tokens = "/api/session", "/api/users", "/api/tokens"
 	rs := []server.Route{
 		{Method: http.MethodGet, Path: session, Perm: auth.Public, Handler: h.whoAmI},
@@ -75,6 +79,8 @@ type me struct {
 	// Expires is when the session or token ends unless it is used before,
 	// null for never.
 	Expires *string `json:"expires"`
+	// Version of the server.
+	Version string `json:"version"`
 }
 
 func (h handler) whoAmI(c *gin.Context) {
@@ -89,6 +95,7 @@ func (h handler) whoAmI(c *gin.Context) {
 	answer(c, http.StatusOK, me{
 		Name: id.Name, Kind: id.Kind,
 		Permissions: id.Permissions(), Cameras: id.Cameras(), Grants: id.Grants(), Expires: moment(id.Expires),
+		Version: h.version,
 	})
 }
 

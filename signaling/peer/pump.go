@@ -112,7 +112,10 @@ type plan struct {
 // pump sends what the plan says. Where the video can follow the link, it may
 // leave the video to the lower rung for a while.
 func (v *Viewer) pump(ctx context.Context, p plan) error {
-	cur := p.lease.Hub().NewCursor(hub.CursorOptions{MaxLag: maxLag})
+	// What a camera showed before it was lost is no live picture: who watches
+	// would take it for one.
+	st := p.lease.Stream().Info().State
+	cur := p.lease.Hub().NewCursor(hub.CursorOptions{MaxLag: maxLag, Live: st == stream.Lost || st == stream.Failed})
 	var low lowRung
 	if p.video >= 0 {
 		v.turn.reset()

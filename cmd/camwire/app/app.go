@@ -229,7 +229,7 @@ func (a *app) buildServer(ctx context.Context, tc *transcode.Transcoder) error {
 	return errors.Join(
 		a.server.Register(api.Routes(api.Options{Registry: a.reg, Remove: a.cams.Drop})),
 		a.server.Register(a.connect.Routes()),
-		a.server.Register(account.Routes(account.Options{Gate: a.gate, Log: a.log})),
+		a.server.Register(account.Routes(account.Options{Gate: a.gate, Version: a.opts.Version, Log: a.log})),
 		a.server.Register(mjpeg.New(mjpeg.Options{Registry: a.reg, Name: transcode.JPEGName, Log: a.log}).Routes()),
 		a.server.Register(upload.New(upload.Options{Registry: a.reg, Log: a.log, Context: ctx}).Routes()),
 		a.server.Register(pictures.Routes()),
