@@ -2,9 +2,10 @@ package depacket
 
 import (
 	"bytes"
+	"testing"
+
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
-	"testing"
 )
 
 func TestGuard(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// ErrMismatch: none of the certificates has the fingerprint.
+// ErrMismatch says that none of the certificates has the fingerprint.
 var ErrMismatch = errors.New("the certificate is another one than expected")
 
 // Parse reads a SHA-256 fingerprint as browsers and openssl show it: 64

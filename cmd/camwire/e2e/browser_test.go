@@ -58,6 +58,7 @@ func startBrowser(root, camera string) (b *browser, missing string, err error) {
 	b.waiting[0] = ready
 	b.cmd = exec.Command(node, filepath.Join("browser", "driver.mjs"))
 	b.cmd.Env = append(os.Environ(), "PLAYWRIGHT="+playwright, "CHROMIUM="+chromium, "CAMERA="+camera,
+		"AXE="+filepath.Join(root, "frontend", "node_modules", "axe-core", "axe.min.js"),
 		"CLOCK="+filepath.Join(root, "media", "testsrc", "clock", "clock.mjs"))
 	b.cmd.Stderr = b.errors
 	own(b.cmd)
@@ -167,11 +168,25 @@ type page struct {
 	id int
 }
 
+// screen is what a page is seen on and by whom. The zero value is small and
+// speaks English.
+type screen struct {
+	Width  int    `json:"width,omitempty"` // CSS pixels
+	Height int    `json:"height,omitempty"`
+	Dark   bool   `json:"dark,omitempty"`
+	Locale string `json:"locale,omitempty"`
+}
+
 // open opens a page until the test ends; the init scripts run before its own.
 func (b *browser) open(t *testing.T, url string, init ...string) *page {
 	t.Helper()
+	return b.openOn(t, screen{}, url, init...)
+}
+
+func (b *browser) openOn(t *testing.T, on screen, url string, init ...string) *page {
+	t.Helper()
 	p := &page{b: b}
-	if err := b.call(map[string]any{"do": "open", "url": url, "init": append([]string{}, init...)}, &p.id); err != nil {
+	if err := b.call(map[string]any{"do": "open", "url": url, "screen": on, "init": append([]string{}, init...)}, &p.id); err != nil {
 		t.Fatalf("open %s: %v", hideToken(url), err)
 	}
 	t.Cleanup(func() {
@@ -195,6 +210,22 @@ func hideToken(url string) string {
 // try calls a function in the page, awaits it and takes its result.
 func (p *page) try(call string, arg, out any) error {
 	return p.b.call(map[string]any{"do": "eval", "page": p.id, "call": call, "arg": arg}, out)
+}
+
+// cdp gives the page a command of the Chrome DevTools protocol.
+func (p *page) cdp(t *testing.T, method string, params map[string]any) {
+	t.Helper()
+	if err := p.b.call(map[string]any{"do": "cdp", "page": p.id, "method": method, "params": params}, nil); err != nil {
+		t.Fatalf("%s: %v", method, err)
+	}
+}
+
+// press presses keys, one after the other, as on a keyboard: "Tab", "Enter", "a".
+func (p *page) press(t *testing.T, keys ...string) {
+	t.Helper()
+	if err := p.b.call(map[string]any{"do": "press", "page": p.id, "keys": keys}, nil); err != nil {
+		t.Fatalf("pressing %v: %v", keys, err)
+	}
 }
 
 func (p *page) eval(t *testing.T, call string, arg, out any) {

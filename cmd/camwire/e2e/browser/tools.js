@@ -11,10 +11,13 @@
     return [e.width, e.height]
   }
 
+  // The first element of a selector; "a >>> b" looks for b in the shadow of a.
+  const find = (selector) => selector.split(' >>> ').reduce((at, part) => (at?.shadowRoot ?? at)?.querySelector(part) ?? null, document)
+
   // The clock in what an element shows now: {clock, width, height}; clock is
   // unix ms, or null where there is none to read.
   const look = (selector) => {
-    const e = document.querySelector(selector)
+    const e = find(selector)
     if (!e) return { clock: null, width: 0, height: 0 }
     const [width, height] = sizeOf(e)
     if (!width || !height) return { clock: null, width, height }
