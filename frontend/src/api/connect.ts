@@ -35,9 +35,11 @@ export async function loadSecure(): Promise<Secure> {
 }
 
 /** What an administrator is told: whether phones can come at all, and what they have to trust. */
-export async function loadConnect(): Promise<{ https: boolean; ca: Authority | null }> {
+export async function loadConnect(): Promise<{ https: boolean; urls: readonly string[]; ca: Authority | null }> {
   const v = await ask('/api/connect');
-  return isObject(v) ? { https: v['https'] === true, ca: parseAuthority(v['ca']) } : { https: false, ca: null };
+  return isObject(v)
+    ? { https: v['https'] === true, urls: texts(v['urls']), ca: parseAuthority(v['ca']) }
+    : { https: false, urls: [], ca: null };
 }
 
 /** Makes a link; camera is '' for whatever name the phone makes up. */
