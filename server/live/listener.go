@@ -171,23 +171,23 @@ func (l *Listener) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit asks for the permission, and takes a place and a lease.
-func (l *Listener) admit(r *http.Request) (wish, auth.Identity, func(), error) {
+func (l *Listener) admit(r *http.Request) (order, auth.Identity, func(), error) {
 	if err := l.gate.CheckHost(r); err != nil {
-		return wish{}, auth.Identity{}, nil, err
+		return order{}, auth.Identity{}, nil, err
 	}
 	q := r.URL.Query()
 	id, who, err := l.camera(r, q)
 	if err != nil {
-		return wish{}, who, nil, err
+		return order{}, who, nil, err
 	}
 	leave, err := l.h.enter()
 	if err != nil {
-		return wish{}, who, nil, err
+		return order{}, who, nil, err
 	}
 	w, err := l.h.lease(id, q)
 	if err != nil {
 		leave()
-		return wish{}, who, nil, err
+		return order{}, who, nil, err
 	}
 	return w, who, leave, nil
 }

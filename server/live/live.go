@@ -99,32 +99,32 @@ func accept(w http.ResponseWriter, r *http.Request) (*socket.Conn, error) {
 	return socket.Accept(w, r, socket.Options{MaxMessage: maxMessage})
 }
 
-// wish is a viewer's camera and how it wants to see it.
-type wish struct {
+// order is a viewer's camera and how it wants to see it.
+type order struct {
 	camera *stream.Stream
 	lease  *stream.Lease // of the pictures
 	query  query
 }
 
 // lease takes a lease of the pictures that a query asks for.
-func (h *Handler) lease(id string, v url.Values) (wish, error) {
+func (h *Handler) lease(id string, v url.Values) (order, error) {
 	s, err := h.reg.Get(id)
 	if err != nil {
-		return wish{}, err
+		return order{}, err
 	}
 	q, err := parseQuery(v)
 	if err != nil {
-		return wish{}, &server.StatusError{Status: http.StatusBadRequest, Err: err}
+		return order{}, &server.StatusError{Status: http.StatusBadRequest, Err: err}
 	}
-	l, err := s.LeaseDerived(h.name(q.width, q.quality), kind)
+	l, err := s.LeaseDerived(h.name(q.Width, q.Quality), kind)
 	if err != nil {
 		if status, _ := server.StatusOf(err); status == http.StatusInternalServerError {
 			// This build or this camera cannot make JPEG: worth knowing.
 			err = &server.StatusError{Status: http.StatusServiceUnavailable, Err: err}
 		}
-		return wish{}, err
+		return order{}, err
 	}
-	return wish{s, l, q}, nil
+	return order{s, l, q}, nil
 }
 
 // enter takes one of the places, or fails when there is none.
@@ -140,7 +140,7 @@ func (h *Handler) enter() (leave func(), err error) {
 
 // trouble says what is wrong with a camera whose pictures have not come for
 // some time; empty: nothing that one would know of.
-func trouble(w wish, silent time.Duration) string {
+func trouble(w order, silent time.Duration) string {
 	info, made := w.camera.Info(), w.lease.Stream().Info()
 	switch why := info.Reason; {
 	case info.State == stream.Lost, info.State == stream.Failed, info.State == stream.Disabled:

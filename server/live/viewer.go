@@ -10,6 +10,7 @@ import (
 	"camwire/media/hub"
 	"camwire/media/stream"
 	"camwire/server/live/socket"
+	"camwire/server/wish"
 
 	"github.com/coder/websocket"
 )
@@ -25,10 +26,10 @@ const (
 )
 
 // watch serves one viewer until it or the camera is gone.
-func (h *Handler) watch(conn *socket.Conn, w wish, remote string) {
+func (h *Handler) watch(conn *socket.Conn, w order, remote string) {
 	v := &viewer{
 		cursor: w.lease.Hub().NewCursor(hub.CursorOptions{Newest: true}),
-		pace:   pacer{interval: w.query.interval},
+		pace:   wish.Pacer{Interval: w.query.Interval},
 		wrong:  func(silent time.Duration) string { return trouble(w, silent) },
 		out:    conn,
 		binary: w.query.binary,
@@ -81,7 +82,7 @@ type out interface {
 // viewer sends pictures to one client.
 type viewer struct {
 	cursor   *hub.Cursor
-	pace     pacer
+	pace     wish.Pacer
 	messages *messages // nil when the pictures are sent as they are
 	binary   bool
 	out      out
@@ -113,7 +114,7 @@ func (v *viewer) run(ctx context.Context) error {
 		}
 		v.stats.Sent(f.Captured, v.cursor.Skipped())
 		v.told = ""
-		v.pace.sent(time.Now())
+		v.pace.Sent(time.Now())
 	}
 }
 
@@ -125,14 +126,14 @@ func (v *viewer) next(ctx context.Context) (*media.Frame, error) {
 	for {
 		deadline := time.Now().Add(look)
 		if held != nil {
-			deadline = v.pace.latest()
+			deadline = v.pace.Latest()
 		}
 		wctx, cancel := context.WithDeadline(ctx, deadline)
 		f, err := v.cursor.Next(wctx)
 		cancel()
 		switch {
 		case err == nil:
-			if held = f; v.pace.ready(time.Now()) {
+			if held = f; v.pace.Ready(time.Now()) {
 				return f, nil
 			}
 		case ctx.Err() != nil:
@@ -152,33 +153,4 @@ func (v *viewer) next(ctx context.Context) (*media.Frame, error) {
 			}
 		}
 	}
-}
-
-// pacer keeps a viewer to the rate it asked for. It reads no clock.
-type pacer struct {
-	// interval is the least time between two pictures; 0: no limit.
-	interval time.Duration
-
-	due time.Time
-}
-
-// ready reports whether a picture that is there at now may go out. A little
-// before its time is good enough: a source at just the rate asked for has some
-// jitter, and must not lose every second picture to it.
-func (p *pacer) ready(now time.Time) bool {
-	return p.interval == 0 || !now.Before(p.due.Add(-p.interval/10))
-}
-
-// latest is when a picture that came too early goes out after all, if no newer
-// one takes its place. Waiting beyond the due time is what makes the picture
-// that does go out a new one.
-func (p *pacer) latest() time.Time { return p.due.Add(p.interval / 2) }
-
-// sent notes that a picture went out at now. The schedule goes on from the last
-// due time, so that the rate is met on average, unless it is too far behind.
-func (p *pacer) sent(now time.Time) {
-	if p.due.Before(now.Add(-p.interval)) {
-		p.due = now
-	}
-	p.due = p.due.Add(p.interval)
 }

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
 	"camwire/media/stream"
 	"camwire/server"
 	"camwire/server/auth"
+	"camwire/server/wish"
 
 	"github.com/gin-gonic/gin"
 )
@@ -117,28 +117,28 @@ func (h *Handler) queryCamera(c *gin.Context) string {
 }
 
 // lease parses the query and takes a lease of the pictures it asks for.
-func (h *Handler) lease(c *gin.Context, kind string) (*stream.Stream, *stream.Lease, query, error) {
+func (h *Handler) lease(c *gin.Context, kind string) (*stream.Stream, *stream.Lease, wish.Wish, error) {
 	// The permission was asked for a camera; if there is none, say that
 	// instead of complaining about the empty id.
 	id := server.Camera(c)
 	if id == "" && !c.Request.URL.Query().Has("cam") {
-		return nil, nil, query{}, server.Errorf(http.StatusNotFound, "there is no camera yet: add one to the configuration")
+		return nil, nil, wish.Wish{}, server.Errorf(http.StatusNotFound, "there is no camera yet: add one to the configuration")
 	}
 	s, err := h.reg.Get(id)
 	if err != nil {
-		return nil, nil, query{}, err
+		return nil, nil, wish.Wish{}, err
 	}
-	q, err := parseQuery(c.Request.URL.Query())
+	q, err := wish.Parse(c.Request.URL.Query())
 	if err != nil {
-		return nil, nil, query{}, &server.StatusError{Status: http.StatusBadRequest, Err: err}
+		return nil, nil, wish.Wish{}, &server.StatusError{Status: http.StatusBadRequest, Err: err}
 	}
-	l, err := s.LeaseDerived(h.name(q.width, q.quality), kind)
+	l, err := s.LeaseDerived(h.name(q.Width, q.Quality), kind)
 	if err != nil {
 		if status, _ := server.StatusOf(err); status == http.StatusInternalServerError {
 			// This build or this camera cannot make JPEG: worth knowing.
 			err = &server.StatusError{Status: http.StatusServiceUnavailable, Err: err}
 		}
-		return nil, nil, query{}, err
+		return nil, nil, wish.Wish{}, err
 	}
 	return s, l, q, nil
 }
@@ -163,13 +163,4 @@ func (h *Handler) take() error {
 			fmt.Errorf("%d MJPEG viewers are served already: try again later, or use WebRTC", h.max))
 	}
 	return nil
-}
-
-// errBadValue names a value of the query that cannot be.
-func errBadValue(v url.Values, key, want string) error {
-	got := v.Get(key)
-	if len(got) > 40 {
-		got = got[:40] + "…"
-	}
-	return fmt.Errorf("%s=%q: %s", key, got, want)
 }

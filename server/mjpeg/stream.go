@@ -11,6 +11,7 @@ import (
 	"camwire/media/hub"
 	"camwire/media/stream"
 	"camwire/server"
+	"camwire/server/wish"
 
 	"github.com/gin-gonic/gin"
 )
@@ -58,7 +59,7 @@ func (h *Handler) stream(c *gin.Context) {
 	v := &viewer{
 		cursor: lease.Hub().NewCursor(hub.CursorOptions{Newest: true}),
 		early:  forImage(c.Request),
-		pace:   pacer{interval: q.interval},
+		pace:   wish.Pacer{Interval: q.Interval},
 		stats:  lease.Reader(),
 	}
 	// A program learns why there is no picture. An <img> would stay broken
@@ -110,7 +111,7 @@ type viewer struct {
 	// early sends the next part's beginning right after each frame, without
 	// Content-Length: an <img> shows a frame only when the next one begins.
 	early bool
-	pace  pacer
+	pace  wish.Pacer
 	// held is a frame that is there but not sent yet.
 	held  *media.Frame
 	stats stream.Reader
@@ -166,7 +167,7 @@ func (v *viewer) next(ctx context.Context) (*media.Frame, error) {
 		deadline := v.lastSent.Add(keepAlive)
 		switch {
 		case v.held != nil:
-			deadline = v.pace.latest()
+			deadline = v.pace.Latest()
 		case v.last == nil:
 			deadline = time.Now().Add(time.Hour) // nothing to repeat
 		}
@@ -175,7 +176,7 @@ func (v *viewer) next(ctx context.Context) (*media.Frame, error) {
 		cancel()
 		switch {
 		case err == nil:
-			if v.held = f; v.pace.ready(time.Now()) {
+			if v.held = f; v.pace.Ready(time.Now()) {
 				return f, nil
 			}
 		case ctx.Err() != nil:
@@ -217,7 +218,7 @@ func (v *viewer) send(o out, f *media.Frame) error {
 		v.stats.Sent(f.Captured, v.cursor.Skipped())
 	}
 	v.last, v.lastSent = f, time.Now()
-	v.pace.sent(v.lastSent)
+	v.pace.Sent(v.lastSent)
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
-	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +50,7 @@ func watch(h *hub.Hub, fps float64, count int) (*notes, func() error) {
 	n := &notes{limit: count}
 	v := &viewer{cursor: h.NewCursor(hub.CursorOptions{Newest: true})}
 	if fps > 0 {
-		v.pace.interval = time.Duration(float64(time.Second) / fps)
+		v.pace.Interval = time.Duration(float64(time.Second) / fps)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- v.run(context.Background(), n) }()
@@ -155,23 +154,11 @@ func TestTimestamp(t *testing.T) {
 	}
 }
 
-func FuzzQuery(f *testing.F) {
-	for _, s := range []string{"", "width=640&quality=50&fps=10", "fps=NaN", "fps=-0", "fps=1e-9", "width=0x10", "quality=%00", "action=stream&cam=a", "a;b"} {
+func FuzzRewrite(f *testing.F) {
+	for _, s := range []string{"", "width=640&quality=50&fps=10", "action=stream&cam=a", "a;b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		v, _ := url.ParseQuery(raw)
-		q, err := parseQuery(v)
-		if err != nil {
-			if len(err.Error()) > 400 {
-				t.Errorf("error of %d bytes", len(err.Error()))
-			}
-			return
-		}
-		if q.width != 0 && (q.width < minWidth || q.width > maxWidth) || q.quality < 0 || q.quality > 100 ||
-			q.interval < 0 || q.interval > 101*time.Second {
-			t.Errorf("%q: %+v", raw, q)
-		}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.RawQuery = raw
 		if Rewrite(r); (r.URL.Path == webcamPath) != r.URL.Query().Has("action") {
