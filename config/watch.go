@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -171,9 +172,15 @@ func (w *Watcher) reload() {
 	if err == nil && state == w.last {
 		return
 	}
+	had := w.last
 	w.last = state
 	if err != nil {
 		w.Notify(Config{}, nil, err)
+		return
+	}
+	if had.exists && len(bytes.TrimSpace(data)) == 0 {
+		// Somebody is writing it, or has lost it: not a wish for defaults.
+		w.Notify(Config{}, nil, fmt.Errorf("configuration %q is empty; the last one stays in force until there is something in it", w.Path))
 		return
 	}
 	w.Notify(Parse(filepath.Base(w.Path), data, w.Options))

@@ -183,6 +183,7 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 	}
 	before := a.conf
 	a.conf = next
+	a.conf.DataDir = before.DataDir // what is kept there is open
 	if len(ch.Added)+len(ch.Removed)+len(ch.Changed) > 0 {
 		a.setCameras(next)
 	}
