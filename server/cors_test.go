@@ -76,3 +76,51 @@ func TestCORSOnlyForNamedOrigins(t *testing.T) {
 		t.Error("a stranger's preflight was allowed")
 	}
 }
+
+// TestNamedOriginHasNoCookie: a page that is let in by name acts for itself, not
+// for whoever looks at it.
+func TestNamedOriginHasNoCookie(t *testing.T) {
+	token := strings.Repeat("x", 43)
+	gate, err := auth.New(auth.Options{
+		Token:  token,
+		Policy: auth.Policy{Anonymous: []auth.Permission{auth.View}, Origins: []string{"http://cam.local:81"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{Gate: gate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Register([]Route{{
+		Method: http.MethodPost, Path: "/change", Perm: auth.Admin,
+		Handler: func(c *gin.Context) { c.Status(http.StatusNoContent) },
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(origin string, prepare func(*http.Request)) int {
+		r := httptest.NewRequest(http.MethodPost, "http://cam.local:8080/change", nil)
+		r.Header.Set("Origin", origin)
+		prepare(r)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Code
+	}
+	cookie, _, err := gate.SignIn(httptest.NewRequest(http.MethodPost, "http://cam.local:8080/", nil), auth.Login{}, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	withCookie := func(r *http.Request) { r.AddCookie(cookie) }
+	if code := ask("http://cam.local:8080", withCookie); code != http.StatusNoContent {
+		t.Errorf("our own page with the cookie: %d", code)
+	}
+	if code := ask("http://cam.local:81", withCookie); code == http.StatusNoContent {
+		t.Error("a named page acts with the cookie of whoever looks at it")
+	}
+	if code := ask("http://cam.local:81", func(r *http.Request) { r.SetBasicAuth("any", token) }); code == http.StatusNoContent {
+		t.Error("a named page acts with the password that the browser remembers")
+	}
+	if code := ask("http://cam.local:81", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }); code != http.StatusNoContent {
+		t.Errorf("a named page with a token of its own: %d", code)
+	}
+}

@@ -43,6 +43,10 @@ const (
 // found it; it may be no valid id. Empty: it is about none.
 func Camera(c *gin.Context) string { return c.GetString(cameraKey) }
 
+// SetCamera says which camera a request is about where only its handler can
+// find that out.
+func SetCamera(c *gin.Context, id string) { c.Set(cameraKey, id) }
+
 // Identity returns who makes the request.
 func Identity(c *gin.Context) auth.Identity {
 	v, _ := c.Get(identityKey)
@@ -168,8 +172,7 @@ func (s *Server) guard(rt Route) gin.HandlerFunc {
 		}
 		camera := find(c)
 		c.Set(cameraKey, camera)
-		creds := auth.FromRequest(c.Request)
-		creds.Foreign = creds.Foreign && !s.opts.Gate.AllowedOrigin(c.Request.Header.Get("Origin"))
+		creds := s.opts.Gate.Credentials(c.Request)
 		id, err := s.opts.Gate.AuthorizeContext(c.Request.Context(), creds, rt.Perm, camera)
 		if err != nil {
 			Fail(c, err)

@@ -210,6 +210,18 @@ func (g *Gate) Issue(name string, grant Grant, ttl time.Duration) (secret, id st
 	return secret, t.ID, t.Expires, err
 }
 
+// Credentials are those of a request. A page of another site counts by what it
+// was given on purpose only: one that is named in the policy by its token or as
+// a stranger, any other by its token alone. What a browser adds by itself, the
+// cookie and the password it remembers, is its user's and not the page's.
+func (g *Gate) Credentials(r *http.Request) Credentials {
+	c := FromRequest(r)
+	if c.Foreign && g.AllowedOrigin(r.Header.Get("Origin")) {
+		c.Foreign, c.Sessions, c.Logins = false, nil, nil
+	}
+	return c
+}
+
 // AllowedOrigin reports whether pages of that origin are named in the policy.
 func (g *Gate) AllowedOrigin(origin string) bool {
 	return origin != "" && slices.Contains(g.policy.Load().Origins, origin)

@@ -341,6 +341,9 @@ func (b *Book) flush() error {
 	return b.change(func(_ *accounts, r []record) ([]record, error) { return r, nil })
 }
 
+// lastYear is the last one that RFC 3339 can write with room for time zones.
+const lastYear = 9998
+
 var userName = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,64}$`)
 
 func checkUserName(name string) error {
@@ -487,6 +490,9 @@ func (b *Book) IssueToken(name string, g Grant, expires time.Time) (secret strin
 	if !expires.IsZero() {
 		if expires = expires.UTC().Truncate(time.Second); !expires.After(now) {
 			return "", Token{}, invalid("expires: %s is over", expires.Format(time.RFC3339))
+		}
+		if expires.Year() > lastYear {
+			return "", Token{}, invalid("expires: the year %d is too far away; leave it out for a token without an end", expires.Year())
 		}
 	}
 	secret = TokenPrefix + base64.RawURLEncoding.EncodeToString(randomBytes(tokenBytes))

@@ -19,7 +19,7 @@ const lockFile = "accounts.lock"
 // Another process holds the lock for one small write; one that has been stopped
 // in the middle of it must not stop this one too.
 const (
-	lockPatience = 5 * time.Second
+	lockPatience = 2 * time.Second
 	lockInterval = 5 * time.Millisecond
 )
 

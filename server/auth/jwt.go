@@ -165,6 +165,9 @@ func (k *keySet) identity(c claims, key verifyKey) (Identity, error) {
 		}
 	}
 	expires := c.ExpiresAt.Time.Add(clockLeeway).UTC()
+	if expires.Year() > lastYear {
+		return Identity{}, &problem{ErrUnauthorized, "the exp of the JWT is in no year that is near: it counts seconds, not milliseconds"}
+	}
 	return Identity{
 		Name: c.Subject, Kind: ByJWT, Expires: expires, grant: g,
 		proof: proof{Kind: ByJWT, Subject: c.Subject, Print: k.print(key), Grant: &g, Expires: expires},

@@ -135,6 +135,7 @@ func TestJWT(t *testing.T) {
 		for name, c := range map[string]jwt.MapClaims{
 			"no exp":         without(claimsFor(), "exp"),
 			"expired":        and(claimsFor(), "exp", now.Add(-time.Minute).Unix()),
+			"milliseconds":   and(claimsFor(), "exp", now.Add(time.Hour).UnixMilli()),
 			"not yet":        and(claimsFor(), "nbf", now.Add(time.Hour).Unix()),
 			"no sub":         without(claimsFor(), "sub"),
 			"long sub":       and(claimsFor(), "sub", strings.Repeat("x", maxSubject+1)),

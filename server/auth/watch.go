@@ -116,7 +116,10 @@ func (g *Gate) Run(ctx context.Context) error {
 }
 
 func (g *Gate) flush() {
-	if err := errors.Join(g.book.flush(), g.sessions.flush()); err != nil {
+	// Beside one another: each may have to wait for another process.
+	kept := make(chan error, 1)
+	go func() { kept <- g.book.flush() }()
+	if err := errors.Join(g.sessions.flush(), <-kept); err != nil {
 		g.log.Warn("it could not be written down when tokens and sessions were used", "error", err)
 	}
 }

@@ -199,7 +199,7 @@ func (l *Listener) camera(r *http.Request, q url.Values) (string, auth.Identity,
 	if id == "" {
 		id = q.Get("cam")
 	}
-	who, err := l.gate.Authorize(auth.FromRequest(r), auth.View, id)
+	who, err := l.gate.Authorize(l.gate.Credentials(r), auth.View, id)
 	if err != nil || id != "" {
 		return id, who, err
 	}

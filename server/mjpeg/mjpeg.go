@@ -88,6 +88,10 @@ func Rewrite(r *http.Request) {
 
 // webcam answers as mjpg-streamer does.
 func (h *Handler) webcam(c *gin.Context) {
+	if server.Camera(c) == "" && !c.Request.URL.Query().Has("cam") {
+		who := server.Identity(c)
+		server.SetCamera(c, h.first(func(id string) bool { return who.May(auth.View, id) }))
+	}
 	switch action := c.Query("action"); action {
 	case "stream":
 		h.stream(c)
@@ -98,14 +102,18 @@ func (h *Handler) webcam(c *gin.Context) {
 	}
 }
 
-// queryCamera is the camera of ?cam=, or else the first one that has a picture,
-// or else the first one.
-func (h *Handler) queryCamera(c *gin.Context) string {
-	if id, ok := c.GetQuery("cam"); ok {
-		return id
-	}
+// queryCamera is the camera of ?cam=. Without it, whoever asks needs to be known
+// before one is chosen.
+func (h *Handler) queryCamera(c *gin.Context) string { return c.Query("cam") }
+
+// first returns the first camera that has a picture, or else the first one, of
+// those that may be seen; empty if there is none.
+func (h *Handler) first(may func(id string) bool) string {
 	first := ""
 	for _, s := range h.reg.List() {
+		if !may(s.ID()) {
+			continue
+		}
 		if first == "" {
 			first = s.ID()
 		}

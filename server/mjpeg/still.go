@@ -21,6 +21,8 @@ const (
 	fresh = time.Second
 	// stillWait is how long a request waits for a picture.
 	stillWait = 5 * time.Second
+	// stillTimeout is how long a client may take to read it.
+	stillTimeout = 30 * time.Second
 )
 
 // still serves one picture.
@@ -43,6 +45,8 @@ func (h *Handler) still(c *gin.Context) {
 	hd.Set("Cache-Control", "no-cache, no-store")
 	hd.Set("X-Frame-Age-Ms", strconv.FormatInt(age.Milliseconds(), 10))
 	hd.Set("X-Frame-Timestamp", string(appendTimestamp(nil, f.Captured)))
+	// The address of mjpg-streamer is that of streams too, which have no limit.
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(stillTimeout))
 	c.Status(http.StatusOK)
 	for _, u := range f.Units {
 		if _, err := c.Writer.Write(u); err != nil {

@@ -362,7 +362,8 @@ func TestSecondPublisherIsRefused(t *testing.T) {
 
 // TestSilentPublisher announces, records and sends nothing.
 func TestSilentPublisher(t *testing.T) {
-	b := newBench(t, Options{SilenceTimeout: 100 * time.Millisecond}, stream.Config{})
+	t.Parallel()
+	b := newBench(t, Options{SilenceTimeout: time.Second}, stream.Config{})
 	c := b.dial()
 	c.do(base.Announce, b.url("cam"), "", opusSDP)
 	if res := c.do(base.Setup, b.url("cam")+"/streamid=0", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n", ""); res.StatusCode != base.StatusOK {
@@ -396,7 +397,9 @@ func TestRemovedCameraEndsBoth(t *testing.T) {
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
-	b := newBench(t, Options{IdleTimeout: 100 * time.Millisecond}, stream.Config{})
+	t.Parallel()
+	// Long enough that a player on a busy machine is not idle between its requests.
+	b := newBench(t, Options{IdleTimeout: 2 * time.Second}, stream.Config{})
 	b.add("cam", tone())
 	player := b.dial()
 	if code := player.play(b.url("cam")); code != base.StatusOK {

@@ -9,6 +9,7 @@ import (
 	"camwire/media"
 	"camwire/media/audio"
 	"camwire/media/audio/audiotest"
+	"camwire/media/hub"
 	"camwire/media/stream"
 	"camwire/media/worker"
 )
@@ -35,15 +36,28 @@ func TestPublishedAAC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	published := h.NewCursor(hub.CursorOptions{})
 	lease, err := cam.LeaseDerived(audio.Name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lease.Release()
 	frames := read(t, lease.Hub(), func(fs []*media.Frame) bool { return len(fs) >= 150 })
-	// Both have one clock: the newest picture is about as new as the sound.
-	if d := h.Latest().PTS - frames[len(frames)-1].PTS; d.Abs() > time.Second {
+	// All have one clock: picture and sound come side by side, and what is heard
+	// lies within what had been said by then.
+	last := frames[len(frames)-1]
+	said := readFrom(t, published, func(fs []*media.Frame) bool { return len(fs) > 0 && fs[len(fs)-1].Arrived.After(last.Arrived) })
+	said = said[:len(said)-1]
+	pictures, sound := ofTrack(said, 0), ofTrack(said, 1)
+	if len(pictures) == 0 || len(sound) == 0 {
+		t.Fatalf("%d pictures and %d packets of sound", len(pictures), len(sound))
+	}
+	first, newest := sound[0].PTS, sound[len(sound)-1].PTS
+	if d := pictures[len(pictures)-1].PTS - newest; d.Abs() > time.Second {
 		t.Errorf("the picture is %v ahead of the sound", d)
+	}
+	if from, to := frames[0].PTS, last.PTS; from < first-100*time.Millisecond || to > newest+100*time.Millisecond {
+		t.Errorf("heard from %v to %v, said from %v to %v", from, to, first, newest)
 	}
 	missing := 0
 	for i, f := range frames[1:] {

@@ -300,8 +300,9 @@ func TestStopEndsConnections(t *testing.T) {
 }
 
 func TestIdleConnectionEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, Options{})
-	l.h.idle = 50 * time.Millisecond
+	l.h.idle = time.Second
 	c := l.dial("phone")
 	if code, why := l.closed(c); code != websocket.StatusPolicyViolation || !strings.HasPrefix(why, "no picture for") {
 		t.Errorf("%v %q", code, why)

@@ -74,7 +74,7 @@ type app struct {
 	opts   Options
 	log    *slog.Logger
 	level  *slog.LevelVar
-	conf   config.Config
+	conf   atomic.Pointer[config.Config]
 	gate   *auth.Gate
 	reg    *stream.Registry
 	worker worker.Options
@@ -113,20 +113,24 @@ func Run(ctx context.Context, o Options) error {
 
 func newApp(o Options, conf config.Config, log *slog.Logger, level *slog.LevelVar) *app {
 	a := &app{
-		opts: o, log: log, level: level, conf: conf,
+		opts: o, log: log, level: level,
 		worker: worker.Options{Log: log, Running: new(atomic.Int64)}, refusals: server.NewRefusals(),
 	}
+	a.conf.Store(&conf)
 	a.conns = server.NewConns(0, 0, a.refusals)
 	return a
 }
 
+// config is the one in force; a reload replaces it.
+func (a *app) config() config.Config { return *a.conf.Load() }
+
 func (a *app) run(ctx context.Context) error {
-	token, created, err := auth.LoadToken(a.conf.DataDir)
+	token, created, err := auth.LoadToken(a.config().DataDir)
 	if err != nil {
 		return err
 	}
 	a.token = token
-	a.gate, err = auth.New(auth.Options{Token: token, Dir: a.conf.DataDir, Policy: policy(a.conf), Log: a.log})
+	a.gate, err = auth.New(auth.Options{Token: token, Dir: a.config().DataDir, Policy: policy(a.config()), Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -180,17 +184,17 @@ func (a *app) run(ctx context.Context) error {
 // fails, stop ends.
 func (a *app) open(ctx context.Context, tc *transcode.Transcoder) error {
 	var err error
-	if a.conf.WebRTC.Address != "" {
+	if a.config().WebRTC.Address != "" {
 		a.media, err = peer.New(peer.Options{
-			Address: a.conf.WebRTC.Address, ExtraAddresses: a.conf.WebRTC.ExtraAddresses,
-			ICEServers: iceServers(a.conf.WebRTC.ICEServers), Log: a.log,
+			Address: a.config().WebRTC.Address, ExtraAddresses: a.config().WebRTC.ExtraAddresses,
+			ICEServers: iceServers(a.config().WebRTC.ICEServers), Log: a.log,
 			RefusedTCP: func() { a.refusals.Count(server.LimitICETCP) },
 		})
 		if err != nil {
 			return err
 		}
 	}
-	a.guard = guard.New(guard.Options{DataDir: a.conf.DataDir, Ports: a.ports})
+	a.guard = guard.New(guard.Options{DataDir: a.config().DataDir, Ports: a.ports})
 	if err := a.openCameras(); err != nil {
 		return err
 	}
@@ -200,7 +204,7 @@ func (a *app) open(ctx context.Context, tc *transcode.Transcoder) error {
 	if err := a.listen(ctx); err != nil {
 		return err
 	}
-	a.setCameras(a.conf)
+	a.setCameras(a.config())
 	a.started.Store(true)
 	return nil
 }
@@ -246,10 +250,11 @@ func (a *app) listen(ctx context.Context) error {
 	unit := func(start func(context.Context) (service, error), want func() string) *unit {
 		return &unit{ctx: ctx, start: start, want: want, log: a.log}
 	}
-	a.http = unit(a.startHTTP, func() string { return a.conf.HTTP.Address })
-	a.https = unit(a.startHTTPS, func() string { return a.conf.HTTPS.Address })
-	a.rtsp = unit(a.startRTSP, func() string { return a.conf.RTSP.Address })
-	a.websocket = unit(a.startWebSocket, func() string { return a.conf.WebSocket.Address })
+	a.http = unit(a.startHTTP, func() string { return a.config().HTTP.Address })
+	a.https = unit(a.startHTTPS, func() string { return a.config().HTTPS.Address })
+	a.https.check = a.checkHTTPS
+	a.rtsp = unit(a.startRTSP, func() string { return a.config().RTSP.Address })
+	a.websocket = unit(a.startWebSocket, func() string { return a.config().WebSocket.Address })
 	for _, u := range a.units() {
 		if err := u.restart(); err != nil {
 			return err
@@ -285,7 +290,7 @@ func tcp(key, address string) (net.Listener, error) {
 }
 
 func (a *app) startHTTP(ctx context.Context) (service, error) {
-	addr := a.conf.HTTP.Address
+	addr := a.config().HTTP.Address
 	if addr == "" {
 		return service{}, nil
 	}
@@ -297,11 +302,11 @@ func (a *app) startHTTP(ctx context.Context) (service, error) {
 }
 
 func (a *app) startHTTPS(ctx context.Context) (service, error) {
-	c := a.conf.HTTPS
+	c := a.config().HTTPS
 	if c.Address == "" {
 		return service{}, nil
 	}
-	m, err := a.certificates(c)
+	m, own, err := a.certificates(c)
 	if err != nil {
 		return service{}, fmt.Errorf("https: %w", err)
 	}
@@ -309,6 +314,7 @@ func (a *app) startHTTPS(ctx context.Context) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
+	a.certs.Store(own)
 	run := func() error {
 		// The certificates are kept for as long as somebody may be served.
 		ctx, cancel := context.WithCancel(ctx)
@@ -325,31 +331,42 @@ func (a *app) startHTTPS(ctx context.Context) (service, error) {
 	return service{run: run, addr: ln.Addr}, nil
 }
 
+// checkHTTPS finds out whether there are certificates.
+func (a *app) checkHTTPS() error {
+	c := a.config().HTTPS
+	if c.Address == "" {
+		return nil
+	}
+	if _, _, err := a.certificates(c); err != nil {
+		return fmt.Errorf("https: %w", err)
+	}
+	return nil
+}
+
 // certificates are those of the operator's files, of an ACME server for public
 // names, and of Camwire's own authority for everything else.
-func (a *app) certificates(c config.HTTPS) (tlscert.Provider, error) {
-	own, err := tlscert.New(tlscert.Options{
-		Dir: a.conf.DataDir, CertFile: c.Cert, KeyFile: c.Key, ExtraNames: a.conf.HTTP.Hosts, Log: a.log,
+func (a *app) certificates(c config.HTTPS) (all tlscert.Provider, own *tlscert.Manager, err error) {
+	own, err = tlscert.New(tlscert.Options{
+		Dir: a.config().DataDir, CertFile: c.Cert, KeyFile: c.Key, ExtraNames: a.config().HTTP.Hosts, Log: a.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a.certs.Store(own)
 	if len(c.ACME.Domains) == 0 {
-		return own, nil
+		return own, own, nil
 	}
 	acme, err := tlscert.NewACME(tlscert.ACMEOptions{
 		Domains: c.ACME.Domains, Email: c.ACME.Email, DirectoryURL: c.ACME.Directory,
-		CacheDir: filepath.Join(a.conf.DataDir, "acme"), Log: a.log,
+		CacheDir: filepath.Join(a.config().DataDir, "acme"), Log: a.log,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return tlscert.Both{ACME: acme, Own: own}, nil
+	return tlscert.Both{ACME: acme, Own: own}, own, nil
 }
 
 func (a *app) startRTSP(ctx context.Context) (service, error) {
-	addr := a.conf.RTSP.Address
+	addr := a.config().RTSP.Address
 	if addr == "" {
 		return service{}, nil
 	}
@@ -373,7 +390,7 @@ func (a *app) checkRTSP(ctx context.Context, remote net.Addr, user, pass, token,
 }
 
 func (a *app) startWebSocket(ctx context.Context) (service, error) {
-	addr := a.conf.WebSocket.Address
+	addr := a.config().WebSocket.Address
 	if addr == "" {
 		return service{}, nil
 	}
@@ -429,6 +446,7 @@ type service struct {
 type unit struct {
 	ctx   context.Context
 	start func(context.Context) (service, error)
+	check func() error  // finds out what is wrong before anything is stopped; may be nil
 	want  func() string // the address of the configuration
 	log   *slog.Logger
 
@@ -471,7 +489,7 @@ func (u *unit) trouble() error {
 	return u.failed
 }
 
-// ended notes the end of a service; ctx is its own.
+// ended notes the end of the service that is in use; ctx is its own.
 func (u *unit) ended(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -485,15 +503,25 @@ func (u *unit) ended(ctx context.Context, err error) {
 // on which it could be seen; only where both want the same port the old one
 // must go first.
 func (u *unit) restart() error {
+	if u.check != nil {
+		if err := u.check(); err != nil {
+			return err
+		}
+	}
+	stopped := u.cancel == nil
 	if u.cancel != nil && samePort(u.address(), u.want()) {
 		if err := u.stop(); err != nil {
 			u.log.Warn("a listener had ended badly", "error", err)
 		}
+		stopped = true
 	}
 	ctx, cancel := context.WithCancel(u.ctx)
 	s, err := u.start(ctx)
 	if err != nil {
 		cancel()
+		if stopped {
+			u.setFailed(fmt.Errorf("nothing listens on %s", u.want()))
+		}
 		return err
 	}
 	if s.run == nil { // switched off
@@ -501,18 +529,25 @@ func (u *unit) restart() error {
 		cancel()
 		return u.stop()
 	}
-	u.setFailed(nil)
 	done := make(chan error, 1)
+	used := make(chan bool, 1)
 	go func() {
 		err := s.run()
-		u.ended(ctx, err)
+		if <-used {
+			u.ended(ctx, err)
+		}
 		done <- err
 	}()
 	addr := s.addr()
+	used <- addr != nil
 	if addr == nil {
 		cancel()
+		if stopped {
+			u.setFailed(fmt.Errorf("nothing listens on %s", u.want()))
+		}
 		return <-done
 	}
+	u.setFailed(nil)
 	if err := u.stop(); err != nil {
 		u.log.Warn("a listener had ended badly", "error", err)
 	}

@@ -26,7 +26,7 @@ import (
 
 // openCameras makes the list of cameras that file and API share.
 func (a *app) openCameras() error {
-	kept, entries, err := store.Open[cameras.Entry](store.Options{Dir: a.conf.DataDir, Name: "cameras.json", Log: a.log})
+	kept, entries, err := store.Open[cameras.Entry](store.Options{Dir: a.config().DataDir, Name: "cameras.json", Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -176,14 +176,14 @@ func (a *app) reload(next config.Config, problems []config.Problem, err error) {
 		a.log.Error("the changed configuration was not taken over; the one before stays in force", "error", err)
 		return
 	}
-	next.Cameras = keepBroken(next.Cameras, a.conf.Cameras, problems)
-	ch := config.Diff(a.conf, next)
+	next.Cameras = keepBroken(next.Cameras, a.config().Cameras, problems)
+	ch := config.Diff(a.config(), next)
 	if ch.Empty() {
 		return
 	}
-	before := a.conf
-	a.conf = next
-	a.conf.DataDir = before.DataDir // what is kept there is open
+	before := a.config()
+	next.DataDir = before.DataDir // what is kept there is open
+	a.conf.Store(&next)
 	if len(ch.Added)+len(ch.Removed)+len(ch.Changed) > 0 {
 		a.setCameras(next)
 	}

@@ -31,7 +31,7 @@ func (a *app) reach() connect.Reach {
 	if m := a.certs.Load(); m != nil {
 		r.Hosts = connect.Hosts(m.Leaf(), connect.MainAddress(), m.CA() != nil)
 	}
-	r.Hosts = append(slices.Clone(a.conf.HTTPS.ACME.Domains), r.Hosts...)
+	r.Hosts = append(slices.Clone(a.config().HTTPS.ACME.Domains), r.Hosts...)
 	return r
 }
 

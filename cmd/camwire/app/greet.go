@@ -43,7 +43,10 @@ func (a *app) greet(first bool) {
 		return
 	}
 	fmt.Fprintf(w, "\n  Camwire %s is running.\n\n", a.opts.Version)
-	if a.http.address() != "" {
+	if a.http.address() != "" && !first && os.Getenv("JOURNAL_STREAM") != "" {
+		// systemd's journal keeps what is printed, and others may read it.
+		fmt.Fprint(w, "  \"camwire token\" shows the link that signs in as administrator.\n")
+	} else if a.http.address() != "" {
 		if first {
 			fmt.Fprint(w, "  Open one of these links. They sign you in as administrator: keep them to yourself.\n\n")
 		} else {
@@ -54,7 +57,7 @@ func (a *app) greet(first bool) {
 		}
 	}
 	if _, port, err := net.SplitHostPort(a.https.address()); err == nil {
-		fmt.Fprintf(w, "\n  HTTPS is on port %s; browsers trust it once they know %s.\n", port, filepath.Join(a.conf.DataDir, "tls", "ca.crt"))
+		fmt.Fprintf(w, "\n  HTTPS is on port %s; browsers trust it once they know %s.\n", port, filepath.Join(a.config().DataDir, "tls", "ca.crt"))
 	}
 	if person(w) {
 		a.greetPhone(w)
@@ -82,7 +85,7 @@ func person(w io.Writer) bool {
 
 // warnUnused says which settings of the file this version does not act on.
 func (a *app) warnUnused() {
-	if a.conf.WebRTC.TURN {
+	if a.config().WebRTC.TURN {
 		a.log.Warn("webrtc.turn: this version has no built-in TURN server")
 	}
 }

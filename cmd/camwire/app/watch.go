@@ -36,7 +36,7 @@ func (a *app) readiness() *health.Handler {
 			}
 			return nil
 		}},
-		health.Check{Name: "data_dir", Test: health.Writable(a.conf.DataDir)},
+		health.Check{Name: "data_dir", Test: health.Writable(a.config().DataDir)},
 	)
 }
 
