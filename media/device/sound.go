@@ -320,6 +320,9 @@ func (f *framer) add(b alsa.Block, out func(pts time.Duration, l16 []byte)) {
 		f.next, f.started = max(at, f.next), true
 	case d > -soundJump:
 		f.next += d / 16
+	default:
+		// It was told a time too late once, and comes back little by little.
+		f.next -= soundStep / 16
 	}
 	rest := f.queue
 	for len(rest) >= soundFrame*f.channels {

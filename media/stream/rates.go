@@ -123,6 +123,7 @@ func (s *Stream) decideRates(now time.Time) {
 			l.rate.low.Store(false)
 			l.rate.enough.Store(0)
 		}
+		r.told, r.bitrate = nil, 0
 		return
 	}
 	b := rung.Bounds{Fixed: fixed, Low: true}

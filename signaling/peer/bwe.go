@@ -103,17 +103,18 @@ type estimator struct {
 	baseAt   int64    // arrival at which this half began
 	based    bool
 
-	peak     float64 // delivered rate, decaying
-	first    time.Time
-	packets  int // reported on
-	heard    time.Time
-	idleAt   time.Time
-	losses   lossMeter
-	train    float64 // bit/s that the newest train allows
-	trainAt  time.Time
-	probed   time.Time
-	probeGap time.Duration
-	blind    blindMeter
+	peak          float64 // delivered rate, decaying
+	first         time.Time
+	packets       int // reported on
+	heard         time.Time
+	idleAt        time.Time
+	called, quiet time.Time // of idle: its last call, and since when it can tell silence
+	losses        lossMeter
+	train         float64 // bit/s that the newest train allows
+	trainAt       time.Time
+	probed        time.Time
+	probeGap      time.Duration
+	blind         blindMeter
 }
 
 // bucket is 100 ms of arrivals.
@@ -480,7 +481,14 @@ func (e *estimator) repaired(bytes int) {
 func (e *estimator) idle(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.est == 0 || e.heard.IsZero() || now.Sub(e.heard) < silentLink || now.Sub(e.idleAt) < 900*time.Millisecond {
+	// A source that sends a picture now and then hears nothing in between, and
+	// that says nothing of the link.
+	paused := now.Sub(e.called) > silentLink
+	e.called = now
+	if paused {
+		e.quiet = now
+	}
+	if e.est == 0 || e.heard.IsZero() || now.Sub(e.heard) < silentLink || now.Sub(e.quiet) < silentLink || now.Sub(e.idleAt) < 900*time.Millisecond {
 		return
 	}
 	e.idleAt, e.cutAt, e.narrow = now, now, true
@@ -543,6 +551,14 @@ func (e *estimator) report(lost float64, sent uint64, now time.Time) {
 	case e.est == 0:
 		e.est = max(e.limit(now), minEstimate)
 	case lost <= lossAlways:
+		// Without transport feedback no train can be measured: what has gone well
+		// for a while is tried a little beyond.
+		if e.narrow && e.est >= 0.95*e.limit(now) && now.Sub(e.cutAt) > probeGap && now.Sub(e.trainAt) >= trainValid {
+			e.train, e.trainAt = 1.5*e.est, now
+		}
+		if e.enough > 0 && e.est >= e.enough {
+			e.narrow = false
+		}
 		if l := e.limit(now); e.est < l {
 			e.est = min(e.est*(1+growFast/3*d.Seconds()), l)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
+
+	"camwire/media/rung"
 )
 
 // simLink is a way to a receiver with one narrow part and a queue before it,
@@ -369,5 +371,63 @@ func BenchmarkFeedback(b *testing.B) {
 		}
 		b.StartTimer()
 		e.feedback(fb, now)
+	}
+}
+
+// TestSlowCamera: a camera that sends a picture now and then, or pauses, says
+// nothing about the link.
+func TestSlowCamera(t *testing.T) {
+	const enough = 3_550_000
+	for _, gap := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second} {
+		s := newSim(&simLink{capacity: 100e6, queue: 1 << 20})
+		s.e.setEnough(enough)
+		for range 20 {
+			s.burst(25000, 1150)
+			s.e.idle(s.now)
+			for range int(gap / time.Millisecond) {
+				s.receive()
+				s.now = s.now.Add(time.Millisecond)
+			}
+		}
+		if c := s.capacity(); c > 0 && c < enough || s.e.narrow {
+			t.Errorf("a picture every %v: the link carries %d, narrow %v", gap, c, s.e.narrow)
+		}
+	}
+}
+
+// TestBlindViewer: who sends no transport feedback and was on the lower rung
+// comes up again when the link is good.
+func TestBlindViewer(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	e := newEstimator(now)
+	var p rung.Policy
+	p.SetBounds(rung.Bounds{Max: 2_500_000, Low: true})
+	sent, rate, wasLow := uint64(0), 2.5e6, false
+	for sec := range 600 {
+		now = now.Add(time.Second)
+		sent += uint64(rate / 8)
+		lost := 0.0
+		if sec >= 20 && sec < 40 {
+			lost = 0.75
+		}
+		e.report(lost, sent, now)
+		e.idle(now)
+		c, _ := e.capacity()
+		for k := range 5 {
+			p.Report(1, c)
+			p.Report(2, 10_000_000)
+			d := p.Decide(now.Add(time.Duration(k) * 200 * time.Millisecond))
+			e.setEnough(p.Enough())
+			if rate = 2.5e6; d.Bitrate > 0 {
+				rate = float64(d.Bitrate)
+			}
+		}
+		if p.Low(1) {
+			wasLow = true
+			rate = min(764e3, max(0.88*float64(c), 100e3)) // its own encoder follows it
+		}
+	}
+	if c, _ := e.capacity(); !wasLow || p.Low(1) {
+		t.Errorf("was low %v, is low %v, capacity %d", wasLow, p.Low(1), c)
 	}
 }

@@ -13,23 +13,26 @@ const (
 	// until the connection ends. Browsers need eight for three layers, sound
 	// and repair.
 	maxSSRCs = 32
-	// srtpBuffer bounds what waits to be read of one stream, in bytes; the
-	// value is pion's own.
-	srtpBuffer = 1000 * 1000
+	// srtpBuffer bounds what waits to be read of one stream of a publisher, in
+	// bytes; the value is pion's own. Reports, and what viewers send, is little.
+	srtpBuffer, smallBuffer = 1000 * 1000, 64 << 10
 )
 
-// limitStreams ends a connection whose far end begins ever more streams.
-func limitStreams(e *webrtc.SettingEngine, end func()) {
+// limitStreams ends a connection whose far end begins ever more streams, and
+// keeps up to size bytes of each until they are read.
+func limitStreams(e *webrtc.SettingEngine, size int, end func()) {
 	var mu sync.Mutex
 	n := 0
-	e.BufferFactory = func(_ packetio.BufferPacketType, _ uint32) io.ReadWriteCloser {
+	e.BufferFactory = func(kind packetio.BufferPacketType, _ uint32) io.ReadWriteCloser {
 		mu.Lock()
 		defer mu.Unlock()
 		if n++; n == 2*maxSSRCs { // RTP and RTCP have one each
 			end()
 		}
 		b := packetio.NewBuffer()
-		b.SetLimitSize(srtpBuffer)
+		if b.SetLimitSize(size); kind == packetio.RTCPBufferPacket {
+			b.SetLimitSize(smallBuffer)
+		}
 		return b
 	}
 }

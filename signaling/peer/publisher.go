@@ -236,7 +236,7 @@ func (s *Server) ingestConnection(m *webrtc.MediaEngine, dial bool, flood func()
 	e.SetSRTPReplayProtectionWindow(replayWindow)
 	e.DisableActiveTCP(!dial)
 	e.SetHandleUndeclaredSSRCWithoutAnswer(true)
-	limitStreams(&e, flood)
+	limitStreams(&e, srtpBuffer, flood)
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e), webrtc.WithInterceptorRegistry(registry)).
 		NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
 	if err != nil {

@@ -41,6 +41,7 @@ func (v *Viewer) measure(l *stream.Lease) {
 		v.rate.est.Store(nil)
 		v.video.measure(nil)
 		v.audio.measure(nil)
+		l.SetCapacity(0) // what was decided by it is over
 		return
 	}
 	e = newEstimator(time.Now())
@@ -238,10 +239,17 @@ func (v *Viewer) pumpLow(ctx context.Context, main *stream.Lease) {
 	p := plan{lease: lease, video: -1, audio: -1}
 	lease.RequestKey()
 	stats, sent := v.lease.Reader(), 0
+	asked := time.Now()
 	for {
 		f, err := cur.Next(ctx)
 		if err != nil {
 			return
+		}
+		// A publisher's own layer has key frames on request only, and without
+		// one there is nowhere to jump to.
+		if now := time.Now(); cur.Behind() && now.Sub(asked) > askGap {
+			asked = now
+			lease.RequestKey()
 		}
 		if p.video < 0 || f.Epoch != p.epoch {
 			ts := cur.Tracks()

@@ -143,7 +143,7 @@ func (v *Viewer) connect(ctx context.Context, tracks media.Tracks) (string, erro
 	// An empty registry: RTCP is read here, retransmission and sequence
 	// numbers are the sender's.
 	e := v.srv.settings()
-	limitStreams(&e, v.cancel) // a viewer that sends is not listened to
+	limitStreams(&e, smallBuffer, v.cancel) // a viewer that sends is not listened to
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	conf := webrtc.Configuration{Certificates: []webrtc.Certificate{v.srv.cert}}
