@@ -396,13 +396,13 @@ func TestLongHeaderIsRefused(t *testing.T) {
 func TestStop(t *testing.T) {
 	started := make(chan struct{}, 3)
 	finish := make(chan struct{})
-	s := newServer(t, Options{Gate: newGate(t, auth.View), Drain: 200 * time.Millisecond},
-		Route{Method: "GET", Path: "/endless", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
+	routes := []Route{
+		{Method: "GET", Path: "/endless", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
 			c.Writer.Flush()
 			started <- struct{}{}
 			<-c.Request.Context().Done()
 		}},
-		Route{Method: "GET", Path: "/hijacked", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
+		{Method: "GET", Path: "/hijacked", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
 			conn, _, err := c.Writer.Hijack()
 			if err != nil {
 				t.Error(err)
@@ -413,12 +413,15 @@ func TestStop(t *testing.T) {
 			started <- struct{}{}
 			<-c.Request.Context().Done()
 		}},
-		Route{Method: "GET", Path: "/stubborn", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
+		{Method: "GET", Path: "/stubborn", Perm: auth.View, Stream: true, Handler: func(c *gin.Context) {
 			c.Writer.Flush()
 			started <- struct{}{}
 			<-finish
 		}},
-	)
+	}
+	serveFor := func(drain time.Duration) (string, func() error) {
+		return serve(t, newServer(t, Options{Gate: newGate(t, auth.View), Drain: drain}, routes...))
+	}
 	get := func(url string) {
 		resp, err := http.Get(url)
 		if err != nil {
@@ -429,13 +432,13 @@ func TestStop(t *testing.T) {
 		<-started
 	}
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	url, stop := serve(t, s)
+	url, stop := serveFor(patience)
 	get(url + "/endless")
 	get(url + "/hijacked")
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	url, stop = serve(t, s)
+	url, stop = serveFor(200 * time.Millisecond)
 	get(url + "/stubborn")
 	if err := stop(); err == nil {
 		t.Error("nothing said about a request that does not end")

@@ -56,6 +56,16 @@ func command(t *testing.T, stdin string, args ...string) (string, error) {
 func TestAccountCommands(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
+	// The commands refuse a variable that they do not know, and those who run the
+	// tests have some of their own.
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "CAMWIRE_") {
+			t.Setenv(name, "") // puts it back in the end
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	t.Setenv("CAMWIRE_DATA_DIR", dir)
 	run := func(stdin string, args ...string) string {
 		t.Helper()

@@ -41,8 +41,9 @@ const (
 	// program is gone; something that left its process group may hold it open.
 	drainFor = time.Second
 	// exitFor is how long a program that has closed its output may take to
-	// say with which status it ends.
-	exitFor = 500 * time.Millisecond
+	// say with which status it ends. It costs only the one that goes on running;
+	// of the others none must be taken for it on a busy machine.
+	exitFor = 2 * time.Second
 )
 
 // Reasons why a source fails. Every error of Source.Run wraps one of them.

@@ -264,6 +264,7 @@ func TestFFmpeg(t *testing.T) {
 		"ts, muxed tight": {append(slices.Clone(x264), "-muxrate", "1000000", "-f", "mpegts", "-"), "H264"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, err := New(Options{Argv: append(slices.Clone(input), c.args...), Silence: patience})
 			if err != nil {
 				t.Fatal(err)

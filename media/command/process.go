@@ -81,6 +81,12 @@ func (p *process) wait(atMost time.Duration) bool {
 	case <-p.exited:
 		return true
 	case <-timer.C:
+	}
+	// After a pause of the whole machine both may have come.
+	select {
+	case <-p.exited:
+		return true
+	default:
 		return false
 	}
 }

@@ -179,6 +179,7 @@ func TestEveryCodecBecomesJPEG(t *testing.T) {
 		"JPEG odd size":   {Codec: media.JPEG, Size: "321x243"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if s.Size == "" {
 				s.Size = "320x240"
 			}

@@ -112,6 +112,15 @@ func needFFmpeg(t *testing.T) {
 	}
 }
 
+// firstIsEnough leaves the other cases out of the quick tests: each lets two
+// programs play in real time.
+func firstIsEnough(t *testing.T, i int) {
+	t.Helper()
+	if testing.Short() && i > 0 {
+		t.Skip("takes seconds")
+	}
+}
+
 // start runs a program until stop is called or the test ends.
 func start(t *testing.T, name string, args ...string) (stop func(), out *logBuffer) {
 	t.Helper()

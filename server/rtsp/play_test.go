@@ -58,7 +58,7 @@ func probe(t *testing.T, url, transport string, seconds int) probed {
 func TestFFprobePlays(t *testing.T) {
 	video := []string{"-map", "0:v", "-g", "25", "-pix_fmt", "yuv420p"}
 	x264 := append(slices.Clip(video), "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency")
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name         string
 		args         []string
 		codec, sound string
@@ -72,11 +72,12 @@ func TestFFprobePlays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			firstIsEnough(t, i)
 			b := newBench(t, Options{UDP: true}, stream.Config{})
 			b.publish("cam", "tcp", c.args...)
 			b.waitLive("cam")
 			for _, transport := range []string{"tcp", "udp"} {
-				p := probe(t, b.url("cam"), transport, 3)
+				p := probe(t, b.url("cam"), transport, 2)
 				if len(p.Streams) == 0 || p.Streams[0].Codec != c.codec || p.Streams[0].Width != 320 || p.Streams[0].Height != 240 {
 					t.Fatalf("%s: %+v", transport, p.Streams)
 				}
@@ -89,9 +90,9 @@ func TestFFprobePlays(t *testing.T) {
 						n++
 					}
 				}
-				// Three seconds of 25 fps, and up to one of replay before.
-				if n < 65 || n > 105 {
-					t.Errorf("%s: %d pictures in 3 s of 25 fps", transport, n)
+				// Two seconds of 25 fps, and up to one of replay before.
+				if n < 43 || n > 80 {
+					t.Errorf("%s: %d pictures in 2 s of 25 fps", transport, n)
 				}
 			}
 		})

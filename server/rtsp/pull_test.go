@@ -34,7 +34,7 @@ func (b *bench) pull(url, transport string) *bench {
 // way at once.
 func TestPullWhatIsPublished(t *testing.T) {
 	x264 := []string{"-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"}
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name, transport string
 		args            []string
 		want            string
@@ -51,6 +51,7 @@ func TestPullWhatIsPublished(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			firstIsEnough(t, i)
 			b := newBench(t, Options{UDP: true, Authorize: func(_ context.Context, _ net.Addr, user, pass, _, perm, _ string) error {
 				if perm == Publish || user == "me" && pass == "s3cret" {
 					return nil
