@@ -5,6 +5,7 @@
 //   {"kind":"mjpeg","page":URL,"url":URL,"seconds":10}
 //   {"kind":"publish","page":URL,"whip":URL,"whep":URL,"seconds":20,"times":5}
 //   {"kind":"call","page":URL,"seconds":20,"times":5}
+//   {"kind":"visit","page":URL,"url":URL,"tile":"a.tile","picture":"video","times":5}
 import { chromium } from '../../../frontend/node_modules/playwright-core/index.mjs'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -205,6 +206,31 @@ const jobs = {
       return { ages: seen, joins }
     })
   },
+  // First visits of a phone that has never been there, and the next visit of each.
+  async visit(_page, { url, tile, picture, times }) {
+    const first = []
+    const next = []
+    for (let i = 0; i < times; i++) {
+      const context = await browser.newContext(PHONE)
+      const page = await context.newPage()
+      await page.addInitScript(stopwatch, { tile, picture })
+      const cdp = await context.newCDPSession(page)
+      await cdp.send('Network.enable')
+      await cdp.send('Network.emulateNetworkConditions', SLOW_NETWORK)
+      await cdp.send('Emulation.setCPUThrottlingRate', { rate: SLOW_CPU })
+      for (const list of [first, next]) {
+        await page.goto(url, { waitUntil: 'commit' })
+        await page.waitForFunction((picture) => reached.tile && (!picture || reached.picture), picture, { timeout: 60_000 })
+        const reached = await page.evaluate(() => window.reached)
+        list.push({ ...reached, ...(await page.evaluate(cameBy, reached.tile)) })
+        // What the page keeps for the next time it fetches when it is at rest.
+        await page.waitForLoadState('networkidle', { timeout: 30_000 }).catch(() => undefined)
+        await page.waitForTimeout(1000)
+      }
+      await context.close()
+    }
+    return { first, next }
+  },
   async mjpeg(page, { url, seconds }) {
     return page.evaluate(async ({ url, seconds }) => {
       const img = new Image()
@@ -224,6 +250,46 @@ const jobs = {
       return ages
     }, { url, seconds })
   },
+}
+
+// A phone of the cheaper kind on a slow mobile network: what Lighthouse takes
+// for it, with the round trip as DevTools has it, added to each request.
+const SLOW_CPU = 4
+const SLOW_NETWORK = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 0.75e6 / 8 }
+const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 3, isMobile: true, hasTouch: true }
+
+// Runs in the page before anything of its own, and notes in ms from the
+// navigation when the tile can be used and when a picture is in it.
+const stopwatch = ({ tile, picture }) => {
+  window.reached = {}
+  const note = (what, selector, usable) => {
+    if (what in window.reached || !document.body) return
+    const e = document.querySelector(selector)
+    if (!e || (usable && !usable(e))) return
+    window.reached[what] = null
+    // It is there for whoever looks after the next frame, and answers to a
+    // touch when the work that put it there is over.
+    requestAnimationFrame(() => setTimeout(() => { window.reached[what] = performance.now() }))
+  }
+  const atTop = (e) => {
+    const { left, top, width, height } = e.getBoundingClientRect()
+    const hit = width > 0 && document.elementFromPoint(left + width / 2, top + Math.min(height, innerHeight - top) / 2)
+    return !!hit && (hit === e || e.contains(hit))
+  }
+  const look = () => {
+    note('tile', tile, atTop)
+    if (picture) note('picture', picture)
+    const { reached } = window
+    if (!reached.tile || (picture && !reached.picture)) requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+}
+
+// In the page: what had come until then.
+const cameBy = (at) => {
+  const came = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+    .filter((e) => e.responseEnd > 0 && e.responseEnd <= at)
+  return { bytes: came.reduce((sum, e) => sum + e.transferSize, 0), requests: came.length }
 }
 
 // A second page, in a window of its own: one that is hidden is slowed down.

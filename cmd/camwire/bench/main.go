@@ -50,7 +50,7 @@ type bench struct {
 func run() error {
 	bin := flag.String("bin", "bin/camwire", "the program to measure")
 	out := flag.String("json", "", "file for the figures")
-	only := flag.String("only", "delay,join,publish,cpu,mjpeg,usb", "what to measure")
+	only := flag.String("only", "delay,join,publish,page,cpu,mjpeg,usb", "what to measure")
 	seconds := flag.Int("seconds", 15, "length of one measurement")
 	flag.Parse()
 	path, err := filepath.Abs(*bin)
@@ -72,7 +72,7 @@ func run() error {
 	for _, m := range []struct {
 		name string
 		run  func() error
-	}{{"delay", b.delay}, {"join", b.join}, {"publish", b.publish}, {"cpu", b.cpu}, {"mjpeg", b.mjpeg}, {"usb", b.usb}} {
+	}{{"delay", b.delay}, {"join", b.join}, {"publish", b.publish}, {"page", b.page}, {"cpu", b.cpu}, {"mjpeg", b.mjpeg}, {"usb", b.usb}} {
 		if slices.Contains(strings.Split(*only, ","), m.name) {
 			if err := m.run(); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", m.name, err))

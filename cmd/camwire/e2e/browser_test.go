@@ -175,6 +175,7 @@ type screen struct {
 	Height int    `json:"height,omitempty"`
 	Dark   bool   `json:"dark,omitempty"`
 	Locale string `json:"locale,omitempty"`
+	Still  bool   `json:"still,omitempty"` // wants nothing to move
 }
 
 // open opens a page until the test ends; the init scripts run before its own.
@@ -217,6 +218,22 @@ func (p *page) cdp(t *testing.T, method string, params map[string]any) {
 	t.Helper()
 	if err := p.b.call(map[string]any{"do": "cdp", "page": p.id, "method": method, "params": params}, nil); err != nil {
 		t.Fatalf("%s: %v", method, err)
+	}
+}
+
+// ask lets the driver do something with the page and takes what it found.
+func (p *page) ask(t *testing.T, what string, out any) {
+	t.Helper()
+	if err := p.b.call(map[string]any{"do": what, "page": p.id}, out); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// visit goes to another address.
+func (p *page) visit(t *testing.T, url string) {
+	t.Helper()
+	if err := p.b.call(map[string]any{"do": "goto", "page": p.id, "url": url}, nil); err != nil {
+		t.Fatalf("%s: %v", hideToken(url), err)
 	}
 }
 

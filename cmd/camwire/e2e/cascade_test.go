@@ -9,7 +9,7 @@ import (
 // TestCascade: a camera of one server is a source of another one, by WebRTC.
 // The far server dies and comes back; who watches at the near one stays.
 func TestCascade(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	far := start(t, `cameras:
   - { id: cam, source: "test:?width=640&height=360&fps=20" }

@@ -8,7 +8,7 @@ import (
 // TestFirstStart is what a newcomer does: start the program in an empty folder
 // and open the link that it prints.
 func TestFirstStart(t *testing.T) {
-	end2end(t)
+	beside(t)
 	s := &server{dir: t.TempDir(), log: &logBuffer{}}
 	t.Cleanup(func() {
 		s.end()

@@ -30,7 +30,7 @@ func (s *server) app(t *testing.T, id string, init ...string) *page {
 // TestServerRestart takes the server away without a word and brings it back:
 // the open page heals by itself.
 func TestServerRestart(t *testing.T) {
-	end2end(t)
+	beside(t)
 	s := start(t, smallCamera)
 	p := s.app(t, "cam")
 	p.playing(t, "webrtc")
@@ -70,7 +70,7 @@ const (
 // TestFallback makes the better ways impossible, at either end: the page takes
 // the next one and says so.
 func TestFallback(t *testing.T) {
-	end2end(t)
+	beside(t)
 	for _, tt := range []struct {
 		name, conf       string
 		init             []string
@@ -114,20 +114,24 @@ func (s *server) watchedBy(t *testing.T, id, kind string) {
 	t.Helper()
 	eventually(t, "the only viewer is one by "+kind, func() (bool, string) {
 		v := s.camera(t, id).Views
-		for k, n := range v {
-			if n != 0 && k != kind {
-				return false, fmt.Sprint(v)
-			}
-		}
-		return v[kind] == 1, fmt.Sprint(v)
+		return v[kind] == 1 && sum(v) == 1, fmt.Sprint(v)
 	})
+}
+
+// sum is the number of viewers of all kinds.
+func sum(views map[string]int) int {
+	n := 0
+	for _, v := range views {
+		n += v
+	}
+	return n
 }
 
 // TestBlocked: a firewall lets no media packets through, neither by UDP nor by
 // TCP, while HTTP goes. The page shows the camera all the same, is back on
 // WebRTC when it can be, and survives that the way is barred again.
 func TestBlocked(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	s := start(t, smallCamera)
 	relay := relayUDP(t, s.webrtc, 0)
@@ -171,7 +175,7 @@ func onlyBy(port int) string {
 // TestServerRestartMSE is the same as TestServerRestart where there is no
 // WebRTC.
 func TestServerRestartMSE(t *testing.T) {
-	end2end(t)
+	beside(t)
 	s := start(t, smallCamera)
 	p := s.app(t, "cam", noWebRTC)
 	p.playing(t, "mse")
@@ -195,7 +199,7 @@ func TestServerRestartMSE(t *testing.T) {
 // TestHidden: a page that nobody sees costs nothing after a while, and is live
 // at once when somebody looks again.
 func TestHidden(t *testing.T) {
-	end2end(t)
+	beside(t)
 	for _, tt := range []struct{ rung, init string }{{"webrtc", ""}, {"mse", noWebRTC}} {
 		t.Run(tt.rung, func(t *testing.T) {
 			s := start(t, smallCamera)
@@ -214,11 +218,7 @@ func TestHidden(t *testing.T) {
 			p.eval(t, "() => hide(true)", nil, nil)
 			eventually(t, "nobody watches", func() (bool, string) {
 				v := s.camera(t, "cam").Views
-				n := 0
-				for _, k := range v {
-					n += k
-				}
-				return n == 0, fmt.Sprint(v)
+				return sum(v) == 0, fmt.Sprint(v)
 			})
 			p.eval(t, "() => hide(false)", nil, nil)
 			p.playing(t, tt.rung)
@@ -232,9 +232,10 @@ func TestHidden(t *testing.T) {
 // does, longer than any connection waits for a word. Awake again it is live, and
 // not with pictures of the time between.
 func TestAsleep(t *testing.T) {
-	end2end(t)
+	beside(t)
 	for _, tt := range []struct{ rung, init string }{{"webrtc", ""}, {"mse", noWebRTC}} {
 		t.Run(tt.rung, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, smallCamera)
 			p := s.app(t, "cam", tt.init)
 			p.playing(t, tt.rung)

@@ -86,6 +86,14 @@ func skip(t *testing.T, format string, args ...any) {
 	t.Skipf("SKIPPED, NOT TESTED: %s", why)
 }
 
+// beside begins a test that may run at the same time as others: it waits for
+// what happens and measures nothing. The others begin with end2end.
+func beside(t *testing.T) {
+	t.Helper()
+	end2end(t)
+	t.Parallel()
+}
+
 // end2end begins every test.
 func end2end(t *testing.T) {
 	t.Helper()

@@ -146,7 +146,7 @@ func TestNarrowLink(t *testing.T) {
 	needBrowser(t)
 	const bps = 400_000
 	s := start(t, `cameras:
-  - { id: cam, source: "test:?width=640&height=360&fps=20&bitrate=2000000" }
+  - { id: cam, source: "test:?width=640&height=360&fps=30&bitrate=2000000" }
 `)
 	s.state(t, "cam", "live")
 	relay := relayNarrow(t, s.webrtc)

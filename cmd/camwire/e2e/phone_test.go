@@ -72,7 +72,7 @@ func (s *server) phone(t *testing.T, id, mode string, init ...string) *page {
 // TestPhone: a phone publishes in all three ways, and its pictures come out of
 // every output.
 func TestPhone(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	s := start(t, `cameras: [{ id: other, source: "test:", enabled: false }]`)
 	needPages(t, s)
@@ -100,7 +100,7 @@ func TestPhone(t *testing.T) {
 // TestPhoneDies: the page is killed and opened again while somebody watches.
 // The camera's second life reaches the same connection.
 func TestPhoneDies(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	s := start(t, `cameras: [{ id: other, source: "test:", enabled: false }]`)
 	needPages(t, s)
@@ -154,7 +154,7 @@ func throughRelay(port int) string {
 // TestPhoneOutOfReach: the phone's network is gone for five seconds and comes
 // back, and so do the pictures, by themselves.
 func TestPhoneOutOfReach(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	s := start(t, `cameras: [{ id: other, source: "test:", enabled: false }]`)
 	needPages(t, s)

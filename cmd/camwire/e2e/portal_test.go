@@ -9,7 +9,7 @@ import (
 // TestPortal joins two places: two servers that know each other by whep:, and a
 // page in front of each that shows the other side and sends its own.
 func TestPortal(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	a := start(t, `cameras: [{ id: off, source: "test:", enabled: false }]`)
 	needPages(t, a)

@@ -8,7 +8,7 @@ import (
 
 // TestPull watches an IP camera that goes away and comes back as another one.
 func TestPull(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	needFFmpeg(t)
 	const user, pass = "operator", "s3cret-Pa55word"
@@ -54,7 +54,7 @@ func TestPull(t *testing.T) {
 
 // TestPullWrongPassword says what is wrong, and where to mend it.
 func TestPullWrongPassword(t *testing.T) {
-	end2end(t)
+	beside(t)
 	far := runFar(t, 0, "operator", "right")
 	far.pass = "wr0ng-Pa55word"
 	s := start(t, fmt.Sprintf("cameras:\n  - { id: door, source: %q }\n", far.url("stream1")))

@@ -9,7 +9,7 @@ import (
 // TestConfigReload edits the file of a running server: only what changed is
 // touched, and a broken file changes nothing.
 func TestConfigReload(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	const (
 		cam   = `  - { id: cam, name: %, source: "test:?width=640&height=360&fps=20&gop=2&pattern=plain" }` + "\n"

@@ -5,7 +5,7 @@ import "testing"
 // TestRepublishResolution lets a publisher die and come back as something else
 // while viewers stay where they are: the same connection, the same <img>.
 func TestRepublishResolution(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	needFFmpeg(t)
 	s := start(t, "cameras: []\n")

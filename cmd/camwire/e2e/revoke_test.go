@@ -13,7 +13,7 @@ import (
 // TestRevocation: who loses a permission loses what it has begun with it, by
 // whatever protocol, and nobody else does.
 func TestRevocation(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	needFFmpeg(t)
 	s := start(t, `cameras: [{ id: cam, source: "test:?width=640&height=360" }, { id: other, source: "test:?width=640&height=360" }]`)

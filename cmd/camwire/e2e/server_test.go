@@ -100,14 +100,18 @@ func start(t *testing.T, conf string) *server {
 	return nil
 }
 
-// configure writes the file.
-func (s *server) configure(t *testing.T, conf string) {
+// configure writes the file; pages of these origins are let in.
+func (s *server) configure(t *testing.T, conf string, origins ...string) {
 	t.Helper()
-	head := fmt.Sprintf(`http: { address: "127.0.0.1:%d" }
+	named := make([]string, len(origins))
+	for i, o := range origins {
+		named[i] = strconv.Quote(o)
+	}
+	head := fmt.Sprintf(`http: { address: "127.0.0.1:%d", origins: [%s] }
 rtsp: { address: "127.0.0.1:%d" }
 data_dir: data
 log: { level: debug, format: text }
-`, s.http, s.rtsp)
+`, s.http, strings.Join(named, ", "), s.rtsp)
 	if !strings.Contains(conf, "webrtc:") {
 		head += fmt.Sprintf("webrtc: { address: \"127.0.0.1:%d\" }\n", s.webrtc)
 	}

@@ -23,7 +23,7 @@ import (
 // TestSources runs a camera of every kind that needs no hardware, on one
 // server: each becomes live and gives a picture of the right size.
 func TestSources(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needFFmpeg(t)
 	far := start(t, `cameras: [{ id: cam, source: "test:?width=640&height=360&fps=15" }]`)
 	far.state(t, "cam", "live")
@@ -80,7 +80,7 @@ func write(t *testing.T, name string, data []byte) {
 
 // TestUploads sends pictures as a phone does, and watches them in every way.
 func TestUploads(t *testing.T) {
-	end2end(t)
+	beside(t)
 	port := freePort(t)
 	s := start(t, fmt.Sprintf(`cameras: [{ id: cam, source: "test:?width=640&height=360&fps=15" }]
 websocket: { address: "127.0.0.1:%d" }
@@ -176,7 +176,7 @@ func message(t *testing.T, c *websocket.Conn) map[string]any {
 // TestRunTimeCameras adds a camera through the API: it is there after a kill,
 // what must not be reached is refused, and the file's cameras are untouched.
 func TestRunTimeCameras(t *testing.T) {
-	end2end(t)
+	beside(t)
 	s := start(t, `cameras: [{ id: cam, source: "test:?width=320&height=240&fps=10" }]`)
 	post := func(body string) (int, string) {
 		res, b := s.do(t, http.MethodPost, "/api/cameras", bytes.NewBufferString(body), "Content-Type", "application/json")
@@ -218,7 +218,7 @@ func TestRunTimeCameras(t *testing.T) {
 
 // TestHTTPS trusts the server by its own authority, by name and by address.
 func TestHTTPS(t *testing.T) {
-	end2end(t)
+	beside(t)
 	port := freePort(t)
 	s := start(t, fmt.Sprintf(`https: { address: "127.0.0.1:%d" }
 cameras: [{ id: cam, source: "test:?width=320&height=240&fps=10" }]

@@ -12,7 +12,7 @@ import (
 // swapped and in use, viewers by WebRTC and MJPEG see what they should. It runs
 // the tests of package usb in a virtual machine, and reports each of them.
 func TestUSBViewers(t *testing.T) {
-	end2end(t)
+	beside(t)
 	files := map[string]string{}
 	if err := vmtest.WithLibraries(t.Context(), files, usb.Program, shared.binary); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 
 // TestPublishWatch pushes every kind of stream and watches it in every way.
 func TestPublishWatch(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needFFmpeg(t)
 	s := start(t, "cameras: []\n")
 	for _, tt := range []struct {

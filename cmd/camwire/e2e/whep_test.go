@@ -14,7 +14,7 @@ const sluggish = 4 * time.Second
 // TestWHEPProtocol checks WHEP as its clients use it, at both addresses. The
 // ICE servers of the configuration lead nowhere: nobody may wait for them.
 func TestWHEPProtocol(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	const frag = "application/trickle-ice-sdpfrag"
 	s := start(t, `webrtc:

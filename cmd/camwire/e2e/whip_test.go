@@ -13,7 +13,7 @@ import (
 // TestWHIP: a browser sends each of its codecs by plain WHIP, and the pictures
 // come out of every output.
 func TestWHIP(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	needFFmpeg(t)
 	s := start(t, `cameras: [{ id: other, source: "test:", enabled: false }]`)
@@ -55,7 +55,7 @@ func TestWHIP(t *testing.T) {
 // TestWHIPSimulcast: of several layers everybody gets the largest as long as
 // their links carry it.
 func TestWHIPSimulcast(t *testing.T) {
-	end2end(t)
+	beside(t)
 	needBrowser(t)
 	s := start(t, `cameras: [{ id: other, source: "test:", enabled: false }]`)
 	sender := s.page(t)

@@ -52,10 +52,38 @@ const look = ({ target }) => {
   return { place, wrong, again: e.dataset.a11ySeen !== '1' }
 }
 
-/** Goes through a page by Tab and returns what is wrong on the way. */
+// In the page: the next Tab goes to its first stop.
+const toTheTop = () => {
+  for (const e of document.querySelectorAll('[data-a11y-seen]')) delete e.dataset.a11ySeen
+  const dialog = document.querySelector('dialog:modal')
+  if (dialog) {
+    // It has put the focus where it wants it, and the walk begins behind that.
+    if (dialog.contains(document.activeElement)) document.activeElement.dataset.a11ySeen = '0'
+    return
+  }
+  document.activeElement?.blur()
+  document.body.tabIndex = -1
+  document.body.focus({ preventScroll: true })
+  document.body.removeAttribute('tabindex')
+}
+
+// In the page, after a walk: what can be used and was not come by.
+const missed = () => {
+  const room = document.querySelector('dialog:modal') ?? document
+  const name = (e) => (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '').trim().replace(/\s+/g, ' ').slice(0, 40)
+  return [...room.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex]')]
+    .filter((e) => e.tabIndex >= 0 && !e.disabled && !e.closest('[inert]') && e.dataset.a11ySeen === undefined)
+    .filter((e) => e.getClientRects().length > 0 && e.checkVisibility({ visibilityProperty: true }))
+    // Of a group of radio buttons one is a stop, arrows lead to the others.
+    .filter((e) => e.type !== 'radio' || ![...room.querySelectorAll('input[type=radio][data-a11y-seen]')].some((r) => r.name === e.name))
+    .map((e) => `${e.tagName.toLowerCase()} "${name(e)}"`)
+}
+
+/** Goes through a page by Tab, from its top, and returns what is wrong on the way. */
 export async function walk(page) {
   const findings = []
   let stops = 0
+  await page.evaluate(toTheTop)
   for (; stops < STOPS; stops++) {
     await page.keyboard.press('Tab')
     const at = await page.evaluate(look, { target: TARGET })
@@ -63,7 +91,20 @@ export async function walk(page) {
     findings.push(...at.wrong.map((w) => `keyboard: ${at.place} ${w}`))
   }
   if (stops === STOPS) findings.push(`keyboard: more than ${STOPS} stops`)
+  else findings.push(...(await page.evaluate(missed)).map((e) => `keyboard: ${e} is not reached`))
   return { findings, stops }
+}
+
+/** Waits until nothing has been added to a page for so many ms: it stands. Ten seconds at most. */
+export async function settle(page, quiet) {
+  await page.evaluate((quiet) => new Promise((done) => {
+    let timer = setTimeout(done, quiet)
+    new MutationObserver(() => {
+      clearTimeout(timer)
+      timer = setTimeout(done, quiet)
+    }).observe(document.body, { childList: true, subtree: true })
+    setTimeout(done, 10_000)
+  }), quiet)
 }
 
 /** Lets axe look at a page and returns what it found, in one line each. */
@@ -97,15 +138,7 @@ export async function audit(browser, { base, axe, paths = PATHS, ways = WAYS }) 
       page.on('pageerror', crash)
       await page.goto(new URL(path, base).href, { waitUntil: 'domcontentloaded' })
       await page.waitForSelector('h1', { state: 'attached', timeout: 30_000 })
-      // The page stands when nothing has been added to it for a while.
-      await page.evaluate(() => new Promise((done) => {
-        let timer = setTimeout(done, 700)
-        new MutationObserver(() => {
-          clearTimeout(timer)
-          timer = setTimeout(done, 700)
-        }).observe(document.body, { childList: true, subtree: true })
-        setTimeout(done, 10_000)
-      }))
+      await settle(page, 700)
       const seen = await inspect(page, axe)
       const walked = await walk(page)
       page.off('console', listen)

@@ -1,7 +1,7 @@
 // The browser of the end-to-end tests. One request per line on stdin, one
 // answer per line on stdout, in whatever order the answers come:
 //
-//   {"id":1,"do":"open","url":"…","init":["script", …],"screen":{"width":360,"height":740,"dark":true,"locale":"de-DE"}}
+//   {"id":1,"do":"open","url":"…","init":["script", …],"screen":{"width":360,"height":740,"dark":true,"locale":"de-DE","still":true}}
 //                                                         -> {"id":1,"result":<page>}
 //   {"id":2,"do":"eval","page":1,"call":"(arg) => …","arg":…} -> {"id":2,"result":…}
 //   {"id":3,"do":"log","page":1}                          -> what the page said on its console
@@ -17,7 +17,7 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { inspect, walk } from './a11y.mjs'
+import { inspect, settle, walk } from './a11y.mjs'
 
 const { PLAYWRIGHT, AXE, CLOCK, CHROMIUM, CAMERA } = process.env
 const { chromium } = await import(pathToFileURL(PLAYWRIGHT).href)
@@ -49,8 +49,10 @@ const page = (id) => {
 }
 
 const commands = {
-  async open({ url, init = [], screen: { width = 800, height = 600, dark = false, locale = 'en-US' } = {} }) {
-    const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: dark ? 'dark' : 'light' })
+  async open({ url, init = [], screen: { width = 800, height = 600, dark = false, locale = 'en-US', still = false } = {} }) {
+    const context = await browser.newContext({
+      viewport: { width, height }, locale, colorScheme: dark ? 'dark' : 'light', reducedMotion: still ? 'reduce' : 'no-preference',
+    })
     // A page of the server's own origin with nothing of the server's in it.
     await context.route((u) => u.pathname === '/e2e', (route) => route.fulfill({
       contentType: 'text/html', body: '<!doctype html><meta charset="utf-8"><title>e2e</title><body></body>',
@@ -87,6 +89,7 @@ const commands = {
     return null
   },
   async inspect({ page: id }) {
+    await settle(page(id).p, 300)
     return await inspect(page(id).p, axe())
   },
   async walk({ page: id }) {
