@@ -142,6 +142,21 @@ func (s *Server) finishAnswer(sdp, pageHost string) string {
 	return b.String()
 }
 
+// withoutLoopback takes the loopback candidates out of an offer that goes to
+// another machine.
+func withoutLoopback(sdp, host string) string {
+	if loopback(host) {
+		return sdp
+	}
+	var b strings.Builder
+	for l := range strings.Lines(sdp) {
+		if a, ok := candidateAddr(l); !ok || !a.IsLoopback() {
+			b.WriteString(l)
+		}
+	}
+	return b.String()
+}
+
 // candidateAddr returns the address of an a=candidate line.
 func candidateAddr(line string) (netip.Addr, bool) {
 	if !strings.HasPrefix(line, "a=candidate:") {

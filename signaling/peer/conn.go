@@ -18,6 +18,7 @@ type conn struct {
 	srv      *Server
 	pc       *webrtc.PeerConnection
 	pageHost string
+	own      bool // the ports are this connection's alone, not the server's
 
 	mu         sync.Mutex
 	candidates int // of this ICE generation
@@ -48,6 +49,9 @@ func (c *conn) finish(ctx context.Context, d webrtc.SessionDescription) (string,
 	select {
 	case <-gathered:
 	case <-wait.Done(): // a machine with a great many interfaces: some are there
+	}
+	if c.own {
+		return withoutLoopback(c.pc.LocalDescription().SDP, c.pageHost), nil
 	}
 	return c.srv.finishAnswer(c.pc.LocalDescription().SDP, c.pageHost), nil
 }

@@ -234,7 +234,13 @@ func (s *Server) ingestConnection(m *webrtc.MediaEngine, dial bool, flood func()
 	registry.Add(feedback)
 	e := s.settings()
 	e.SetSRTPReplayProtectionWindow(replayWindow)
-	e.DisableActiveTCP(!dial)
+	if dial {
+		// Ports of its own: the other server tells connections apart by where
+		// they come from, and there may be several to the same one.
+		e.SetICEUDPMux(nil)
+		e.SetICETCPMux(nil)
+		e.DisableActiveTCP(false)
+	}
 	e.SetHandleUndeclaredSSRCWithoutAnswer(true)
 	limitStreams(&e, srtpBuffer, flood)
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(e), webrtc.WithInterceptorRegistry(registry)).

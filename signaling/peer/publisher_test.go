@@ -603,6 +603,40 @@ func TestPull(t *testing.T) {
 	<-ended
 }
 
+// TestPullsBesideOneAnother: several cameras of the same server.
+func TestPullsBesideOneAnother(t *testing.T) {
+	c := newCamera(t, 300, true)
+	far, near := testServer(t), testServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	var all []chan *media.Frame
+	for range 4 {
+		p := &Pull{Server: near, URL: &url.URL{Host: "127.0.0.1:8080"}, Exchange: func(ctx context.Context, offer string) (string, func(), error) {
+			v, answer, err := far.View(ctx, ViewOptions{Camera: c.Stream, Offer: offer, PageHost: "127.0.0.1:8080"})
+			if err != nil {
+				return "", nil, err
+			}
+			return answer, v.Close, nil
+		}}
+		got := make(chan *media.Frame, 1000)
+		all = append(all, got)
+		wg.Go(func() {
+			if err := p.Run(ctx, channelSink(got)); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	for i, got := range all {
+		select {
+		case <-got:
+		case <-time.After(20 * time.Second):
+			t.Errorf("connection %d gets nothing", i)
+		}
+	}
+}
+
 func TestReorder(t *testing.T) {
 	at := time.Unix(0, 0)
 	pkt := func(n int) *rtp.Packet { return &rtp.Packet{Header: rtp.Header{SequenceNumber: uint16(n)}} }

@@ -107,7 +107,7 @@ func (p *Pull) connect(ctx context.Context, pc *webrtc.PeerConnection) (end func
 	if err != nil {
 		return nil, fmt.Errorf("webrtc: offer: %w", err)
 	}
-	c := conn{srv: p.Server, pc: pc, pageHost: p.URL.Host}
+	c := conn{srv: p.Server, pc: pc, pageHost: p.URL.Host, own: true}
 	text, err := c.finish(ctx, offer)
 	if err != nil {
 		return nil, err

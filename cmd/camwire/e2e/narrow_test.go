@@ -156,7 +156,7 @@ func TestNarrowLink(t *testing.T) {
 	wide := 0
 	eventually(t, "the camera has its bit rate", func() (bool, string) {
 		wide = s.bitrate(t, "cam")
-		return wide > bps*3/2, fmt.Sprintf("%d bit/s", wide)
+		return wide > bps*5/4, fmt.Sprintf("%d bit/s", wide)
 	})
 
 	relay.rate.Store(bps)
