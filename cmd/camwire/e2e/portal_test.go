@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // TestPortal joins two places: two servers that know each other by whep:, and a
@@ -27,13 +26,13 @@ func TestPortal(t *testing.T) {
 
 	// One place loses its power. The other says so, and shows it again when it
 	// is back; nobody touches either page.
+	sign := func() (text string) {
+		pageA.eval(t, "() => document.querySelector('.sign')?.innerText ?? ''", nil, &text)
+		return text
+	}
+	eventually(t, "no sign while the other side is there", func() (bool, string) { s := sign(); return s == "", s })
 	b.kill()
-	eventually(t, "a word about the other side", func() (bool, string) {
-		var text string
-		pageA.eval(t, "() => document.body.innerText", nil, &text)
-		return text != "", text
-	})
-	time.Sleep(3 * time.Second)
+	eventually(t, "a sign that the other side is away", func() (bool, string) { s := sign(); return s != "", s })
 	if !b.launch(t) {
 		t.Fatal("the other server does not come back")
 	}
